@@ -1,0 +1,12 @@
+export {
+  checkLabels,
+  type Examples,
+  gatherImages,
+  gatherLabels,
+  type ImageSet,
+  type ImageSets,
+  type Task,
+} from './dataset.ts';
+export { type IdxArray, type IdxKind, imageSetFromIdx, parseIdx } from './idx.ts';
+export { loadMnist } from './mnist.ts';
+export { allClassesTask, type ClassGroup, groupTask, mnistTasks, type SplitOptions } from './tasks.ts';

@@ -1,0 +1,419 @@
+import { type ShaderName, shaderNames, shaderUrl } from '../shaders/index.ts';
+import { FathomError } from './errors.ts';
+import {
+  type Conditions,
+  compileKernel,
+  type Kernel,
+  kernelName,
+  linkShader,
+  writeParams,
+} from './kernel.ts';
+import type { Family } from './planner.ts';
+import { BufferPool, type PooledBuffer } from './pool.ts';
+import { type AdapterMode, currentRuntime, type OpenedAdapter, type Runtime } from './runtime/runtime.ts';
+import { type ArrayOf, type DType, type Shape, Storage, sizeOf, Tensor } from './tensor.ts';
+
+export interface GpuOptions {
+  /** Which adapter to take; `auto` prefers hardware, then a system software driver, then the embedded one. */
+  mode?: AdapterMode;
+  /** Forces a kernel family instead of the planner's choice. */
+  family?: Family;
+  /** Lowers the largest binding, in bytes, below the device's own limit. */
+  maxBindingBytes?: number;
+}
+
+/** Dispatches after which queued commands are submitted without waiting for a read. */
+const SUBMIT_AFTER = 128;
+/** Dynamic uniform offsets are multiples of this under WebGPU's default limits. */
+const UNIFORM_STRIDE = 256;
+const IDLE_BYTES_CAP = 512 * 1024 * 1024;
+const BIND_GROUP_CAP = 4096;
+const STAGING_BYTES = 64 * 1024;
+
+interface Staging {
+  buffer: GPUBuffer;
+  used: number;
+  done: Promise<ArrayBuffer>;
+}
+
+/**
+ * The one GPU device of a process: adapter, queue, kernels and memory. Commands are recorded at once and run in
+ * order; only reads wait. Errors the device reports in between are thrown by the next read or {@link finish}.
+ */
+export class Gpu {
+  readonly maxBindingBytes: number;
+  private readonly pool: BufferPool;
+  private readonly kernels = new Map<string, Kernel>();
+  private readonly bindGroups = new Map<string, GPUBindGroup>();
+  private readonly uniforms: GPUBuffer;
+  private readonly uniformBytes = new DataView(new ArrayBuffer(UNIFORM_STRIDE * SUBMIT_AFTER));
+  private encoder: GPUCommandEncoder | undefined;
+  private pass: GPUComputePassEncoder | undefined;
+  private recorded = 0;
+  private staging: Staging | undefined;
+  private readonly scopes: Set<Tensor>[] = [];
+  private readonly live = new Set<Tensor>();
+  private failure: FathomError | undefined;
+  private readonly lost: Promise<never>;
+  private disposed = false;
+
+  private constructor(
+    readonly runtime: Runtime,
+    readonly opened: OpenedAdapter,
+    readonly device: GPUDevice,
+    private readonly sources: ReadonlyMap<ShaderName, string>,
+    readonly options: GpuOptions,
+  ) {
+    const limit = device.limits.maxStorageBufferBindingSize;
+    this.maxBindingBytes = Math.min(limit, options.maxBindingBytes ?? limit);
+    this.pool = new BufferPool(device, IDLE_BYTES_CAP);
+    this.uniforms = device.createBuffer({
+      size: this.uniformBytes.byteLength,
+      usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
+    });
+    device.addEventListener('uncapturederror', (event) => {
+      event.preventDefault();
+      this.failure ??= deviceError((event as GPUUncapturedErrorEvent).error);
+    });
+    this.lost = device.lost.then((info) => {
+      this.failure = lostError(info);
+      throw this.failure;
+    });
+    this.lost.catch(() => undefined);
+  }
+
+  /**
+   * Opens an adapter and its device with the adapter's own limits, and reads the shader sources.
+   * @throws FathomError `no-adapter`
+   */
+  static async create(options: GpuOptions = {}): Promise<Gpu> {
+    const runtime = await currentRuntime();
+    const opened = await runtime.openAdapter(options.mode ?? 'auto');
+    const { limits, features } = opened.adapter;
+    const device = await opened.adapter.requestDevice({
+      label: 'fathom',
+      requiredFeatures: features.has('timestamp-query') ? ['timestamp-query'] : [],
+      requiredLimits: {
+        maxBufferSize: limits.maxBufferSize,
+        maxStorageBufferBindingSize: limits.maxStorageBufferBindingSize,
+      },
+    });
+    const texts = await Promise.all(
+      shaderNames.map(async (name) => [name, await runtime.readText(shaderUrl(name))] as const),
+    );
+    return new Gpu(runtime, opened, device, new Map(texts), options);
+  }
+
+  /** Whether kernels run on the CPU, where workgroup memory and barriers cost more than they bring. */
+  get software(): boolean {
+    return this.opened.kind === 'software';
+  }
+
+  /** Tensors not yet disposed. */
+  get liveTensors(): number {
+    return this.live.size;
+  }
+
+  /** Largest number of bytes held by tensors at one time. */
+  get peakBytes(): number {
+    return this.pool.peakBytes;
+  }
+
+  /**
+   * An uninitialised tensor.
+   * @throws FathomError `tensor-too-large` beyond the device's largest buffer
+   */
+  empty<D extends DType>(shape: Shape, dtype: D): Tensor<D> {
+    const bytes = Math.max(16, Math.ceil(sizeOf(shape) / 4) * 16);
+    if (bytes > this.device.limits.maxBufferSize) {
+      throw tooLarge(shape, bytes, this.device.limits.maxBufferSize, this.opened.label);
+    }
+    this.throwFailure();
+    return this.track(new Tensor(this, new Storage(this, this.pool.acquire(bytes)), dtype, shape, 0));
+  }
+
+  /** A tensor holding a copy of `data`, whose length must be the shape's size. */
+  tensor(data: Float32Array, shape: Shape): Tensor<'f32'>;
+  tensor(data: Uint32Array, shape: Shape): Tensor<'u32'>;
+  tensor(data: Int32Array, shape: Shape): Tensor<'i32'>;
+  tensor(data: Float32Array | Uint32Array | Int32Array, shape: Shape): Tensor {
+    if (data.length !== sizeOf(shape)) {
+      throw new FathomError({
+        code: 'shape-mismatch',
+        message: `${data.length} values cannot fill a tensor of shape [${shape}]`,
+        fix: `Give ${sizeOf(shape)} values`,
+      });
+    }
+    const dtype = data instanceof Float32Array ? 'f32' : data instanceof Uint32Array ? 'u32' : 'i32';
+    const tensor = this.empty(shape, dtype);
+    this.write(tensor, data);
+    return tensor;
+  }
+
+  /** Overwrites a tensor's values. */
+  write(tensor: Tensor, data: Float32Array | Uint32Array | Int32Array): void {
+    // A queue write runs before commands not yet submitted, and this buffer may have served one of them.
+    this.submit();
+    const bytes = data as Float32Array<ArrayBuffer>;
+    this.device.queue.writeBuffer(tensor.pooled.buffer, tensor.offset * 4, bytes, 0, tensor.size);
+  }
+
+  /** The kernel of a shader module under conditions, compiled on first use. */
+  kernel(module: ShaderName, conditions: Conditions = {}): Kernel {
+    const name = kernelName(module, conditions);
+    let kernel = this.kernels.get(name);
+    if (!kernel) {
+      kernel = compileKernel(this.device, name, linkShader(this.sources, module, conditions));
+      this.kernels.set(name, kernel);
+    }
+    return kernel;
+  }
+
+  /**
+   * Records one dispatch: tensors by the names of the kernel's storage buffers, uniform parameters by theirs,
+   * and the number of workgroups of a grid in one dimension.
+   * @throws FathomError `tensor-too-large` when a tensor exceeds the largest binding
+   */
+  dispatch(
+    kernel: Kernel,
+    tensors: Readonly<Record<string, Tensor>>,
+    params: Readonly<Record<string, number>>,
+    workgroups: number,
+  ): void {
+    this.throwFailure();
+    const bound = kernel.bindings.map((binding) => {
+      const tensor = tensors[binding.name];
+      if (!tensor) throw new Error(`${kernel.name} needs the tensor ${binding.name}`);
+      const size = Math.max(16, Math.ceil(tensor.size / 4) * 16);
+      if (size > this.maxBindingBytes) {
+        throw tooLarge(tensor.shape, size, this.maxBindingBytes, this.opened.label);
+      }
+      return { binding: binding.index, pooled: tensor.pooled, offset: tensor.offset * 4, size };
+    });
+    if (this.recorded === SUBMIT_AFTER) this.submit();
+    const uniformOffset = this.recorded * UNIFORM_STRIDE;
+    if (kernel.params) {
+      writeParams(kernel, params, new DataView(this.uniformBytes.buffer, uniformOffset, kernel.params.bytes));
+    }
+
+    const key = `${kernel.name}|${bound.map((b) => `${b.pooled.id}:${b.offset}:${b.size}`).join('|')}`;
+    let group = this.bindGroups.get(key);
+    if (!group) {
+      const entries: GPUBindGroupEntry[] = bound.map(({ binding, pooled, offset, size }) => ({
+        binding,
+        resource: { buffer: pooled.buffer, offset, size },
+      }));
+      if (kernel.params) {
+        entries.push({
+          binding: kernel.params.index,
+          resource: { buffer: this.uniforms, size: kernel.params.bytes },
+        });
+      }
+      group = this.device.createBindGroup({ label: kernel.name, layout: kernel.layout, entries });
+      if (this.bindGroups.size >= BIND_GROUP_CAP) this.bindGroups.clear();
+      this.bindGroups.set(key, group);
+    }
+
+    const pass = this.openPass();
+    pass.setPipeline(kernel.pipeline);
+    pass.setBindGroup(0, group, kernel.params ? [uniformOffset] : []);
+    const widest = this.device.limits.maxComputeWorkgroupsPerDimension;
+    const lines = Math.ceil(workgroups / widest);
+    pass.dispatchWorkgroups(Math.ceil(workgroups / lines), lines);
+    this.recorded++;
+  }
+
+  /** Frees every tensor made inside `body` but those it returns (alone, or within arrays and plain objects). */
+  scope<T>(body: () => T): T {
+    const made = new Set<Tensor>();
+    this.scopes.push(made);
+    let result: T;
+    try {
+      result = body();
+    } catch (error) {
+      this.scopes.pop();
+      for (const tensor of made) tensor.dispose();
+      throw error;
+    }
+    this.scopes.pop();
+    const kept = new Set(tensorsIn(result));
+    for (const tensor of made) {
+      if (kept.has(tensor)) this.scopes.at(-1)?.add(tensor);
+      else tensor.dispose();
+    }
+    return result;
+  }
+
+  /** Waits until everything recorded has run. @throws FathomError what the device reported meanwhile */
+  async finish(): Promise<void> {
+    this.submit();
+    await this.guard(this.device.queue.onSubmittedWorkDone());
+    this.throwFailure();
+  }
+
+  /** Copies a tensor out; see {@link Tensor.read}. */
+  async read<D extends DType>(tensor: Tensor<D>): Promise<ArrayOf[D]> {
+    this.throwFailure();
+    const bytes = tensor.bytes;
+    if (bytes === 0) return view(tensor.dtype, new ArrayBuffer(0));
+    let staging = this.staging;
+    if (!staging || staging.used + bytes > staging.buffer.size) {
+      staging = this.openStaging(bytes);
+    }
+    const start = staging.used;
+    staging.used += bytes;
+    this.closePass();
+    this.openEncoder().copyBufferToBuffer(
+      tensor.pooled.buffer,
+      tensor.offset * 4,
+      staging.buffer,
+      start,
+      bytes,
+    );
+    const copy = await staging.done;
+    this.throwFailure();
+    return view(tensor.dtype, copy.slice(start, start + bytes));
+  }
+
+  /** Destroys the device; tensors die with it. */
+  dispose(): void {
+    if (this.disposed) return;
+    this.disposed = true;
+    this.closePass();
+    this.encoder = undefined;
+    this.pool.destroy();
+    this.uniforms.destroy();
+    this.device.destroy();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  /** @internal */
+  track<D extends DType>(tensor: Tensor<D>): Tensor<D> {
+    this.live.add(tensor);
+    this.scopes.at(-1)?.add(tensor);
+    return tensor;
+  }
+
+  /** @internal */
+  untrack(tensor: Tensor): void {
+    this.live.delete(tensor);
+    for (const scope of this.scopes) scope.delete(tensor);
+  }
+
+  /** @internal */
+  releaseBuffer(pooled: PooledBuffer): void {
+    if (!this.disposed) this.pool.release(pooled);
+  }
+
+  private openEncoder(): GPUCommandEncoder {
+    this.encoder ??= this.device.createCommandEncoder();
+    return this.encoder;
+  }
+
+  private openPass(): GPUComputePassEncoder {
+    this.pass ??= this.openEncoder().beginComputePass();
+    return this.pass;
+  }
+
+  private closePass(): void {
+    this.pass?.end();
+    this.pass = undefined;
+  }
+
+  private submit(): void {
+    this.closePass();
+    if (!this.encoder) return;
+    const { queue } = this.device;
+    if (this.recorded > 0) {
+      queue.writeBuffer(this.uniforms, 0, this.uniformBytes.buffer, 0, this.recorded * UNIFORM_STRIDE);
+    }
+    queue.submit([this.encoder.finish()]);
+    this.encoder = undefined;
+    this.recorded = 0;
+    if (this.pool.destroyDropped()) this.bindGroups.clear();
+  }
+
+  /** A buffer that collects the reads of this turn; it is submitted and mapped in the next microtask. */
+  private openStaging(bytes: number): Staging {
+    const buffer = this.device.createBuffer({
+      size: Math.max(STAGING_BYTES, bytes),
+      usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
+    });
+    const staging: Staging = { buffer, used: 0, done: Promise.resolve(new ArrayBuffer(0)) };
+    staging.done = Promise.resolve().then(async () => {
+      if (this.staging === staging) this.staging = undefined;
+      this.submit();
+      await this.guard(buffer.mapAsync(GPUMapMode.READ, 0, staging.used));
+      const copy = buffer.getMappedRange(0, staging.used).slice(0);
+      buffer.destroy();
+      return copy;
+    });
+    this.staging = staging;
+    return staging;
+  }
+
+  private async guard<T>(work: Promise<T>): Promise<T> {
+    try {
+      return await Promise.race([work, this.lost]);
+    } catch (cause) {
+      throw this.failure ?? deviceError(cause as Error);
+    }
+  }
+
+  private throwFailure(): void {
+    if (this.disposed) {
+      throw new FathomError({
+        code: 'device-disposed',
+        message: 'The GPU was used after it was disposed',
+        fix: 'Dispose it last, or create another',
+      });
+    }
+    if (this.failure) {
+      const failure = this.failure;
+      if (failure.code !== 'device-lost') this.failure = undefined;
+      throw failure;
+    }
+  }
+}
+
+function view<D extends DType>(dtype: D, buffer: ArrayBuffer): ArrayOf[D] {
+  const make = { f32: Float32Array, u32: Uint32Array, i32: Int32Array }[dtype];
+  return new make(buffer) as ArrayOf[D];
+}
+
+function* tensorsIn(value: unknown): Generator<Tensor> {
+  if (value instanceof Tensor) yield value;
+  else if (value instanceof Map) for (const item of value.values()) yield* tensorsIn(item);
+  else if (Array.isArray(value)) for (const item of value) yield* tensorsIn(item);
+  else if (value && Object.getPrototypeOf(value) === Object.prototype) {
+    for (const item of Object.values(value)) yield* tensorsIn(item);
+  }
+}
+
+function tooLarge(shape: Shape, bytes: number, limit: number, adapter: string): FathomError {
+  return new FathomError({
+    code: 'tensor-too-large',
+    message: `A tensor of shape [${shape}] takes ${bytes} bytes; ${adapter} allows ${limit} in one binding`,
+    fix: 'Use a smaller batch or smaller images',
+  });
+}
+
+function deviceError(cause: { message: string }): FathomError {
+  return new FathomError({
+    code: 'device-error',
+    message: `The GPU reported: ${cause.message.replaceAll('\n', ' ')}`,
+    fix: 'Run `fathom doctor`; if it passes, report this',
+    cause,
+  });
+}
+
+function lostError(info: GPUDeviceLostInfo): FathomError {
+  return new FathomError({
+    code: 'device-lost',
+    message: `The GPU device was lost (${info.reason}): ${info.message.replaceAll('\n', ' ')}`,
+    fix: 'Start again; if it happens again, use a smaller batch or update the driver',
+  });
+}

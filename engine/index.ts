@@ -1,0 +1,16 @@
+export { type ErrorParts, FathomError } from './errors.ts';
+export { Gpu, type GpuOptions } from './gpu.ts';
+export { bias } from './ops/bias.ts';
+export { type Conv2dOptions, conv2d } from './ops/conv2d.ts';
+export { add, fill, multiply, relu, scale, squared } from './ops/elementwise.ts';
+export { flatten, reshape } from './ops/flatten.ts';
+export { linear } from './ops/linear.ts';
+export { maxpool2d, type Pool2dOptions } from './ops/maxpool2d.ts';
+export { countNonFinite, mean, sum } from './ops/reduce.ts';
+export { softmaxCrossEntropy } from './ops/softmax_cross_entropy.ts';
+export { type AdamOptions, adam, type Optimizer, type SgdOptions, sgd } from './optimizers.ts';
+export { Random } from './random.ts';
+export type { AdapterMode } from './runtime/runtime.ts';
+export { parseSafetensors, serializeSafetensors } from './safetensors.ts';
+export { type Rule, Tape } from './tape.ts';
+export { type DType, type Shape, sizeOf, Tensor } from './tensor.ts';

@@ -1,0 +1,76 @@
+import {
+  type ConvGeometry,
+  convolve,
+  convolveTransposed,
+  perSampleWeightGradient,
+  weightGradient,
+} from '../convolution.ts';
+import { FathomError } from '../errors.ts';
+import type { Tape } from '../tape.ts';
+import type { Shape, Tensor } from '../tensor.ts';
+
+export interface Conv2dOptions {
+  stride?: number;
+  /** Zeros added at each edge: one number, or [vertical, horizontal]. */
+  padding?: number | readonly [number, number];
+}
+
+/**
+ * 2-D cross-correlation as in PyTorch, without bias.
+ * @param x [samples, height, width, in channels]
+ * @param weights [out channels, in channels, kernel height, kernel width]
+ * @returns [samples, out height, out width, out channels]
+ * @throws FathomError `shape-mismatch`
+ */
+export function conv2d(
+  tape: Tape,
+  x: Tensor<'f32'>,
+  weights: Tensor<'f32'>,
+  options: Conv2dOptions = {},
+): Tensor<'f32'> {
+  const g = conv2dGeometry(x.shape, weights.shape, options);
+  const y = tape.gpu.empty([g.samples, g.outHeight, g.outWidth, g.outChannels], 'f32');
+  convolve(x, weights, y, g);
+  return tape.record('conv2d', [x, weights], y, {
+    gradient(i, upstream) {
+      if (i === 1) return weightGradient(x, upstream, weights.shape, 'plain', g);
+      const dx = tape.gpu.empty(x.shape, 'f32');
+      convolveTransposed(upstream, weights, dx, g);
+      return dx;
+    },
+    perSample: (_, upstream) => perSampleWeightGradient(x, upstream, weights.shape, g),
+    fisher: (_, upstream) => weightGradient(x, upstream, weights.shape, 'fisher', g),
+  });
+}
+
+/** Checks shapes and derives the output's. @throws FathomError `shape-mismatch` */
+export function conv2dGeometry(x: Shape, weights: Shape, options: Conv2dOptions): ConvGeometry {
+  const { stride = 1, padding = 0 } = options;
+  const [paddingY, paddingX] = typeof padding === 'number' ? [padding, padding] : padding;
+  const [samples = 0, height = 0, width = 0, inChannels = 0] = x;
+  const [outChannels = 0, weightChannels = 0, kernelHeight = 0, kernelWidth = 0] = weights;
+  const outHeight = Math.floor((height + 2 * paddingY - kernelHeight) / stride) + 1;
+  const outWidth = Math.floor((width + 2 * paddingX - kernelWidth) / stride) + 1;
+  const fits = x.length === 4 && weights.length === 4 && weightChannels === inChannels;
+  if (!fits || outHeight < 1 || outWidth < 1 || stride < 1 || paddingY < 0 || paddingX < 0) {
+    throw new FathomError({
+      code: 'shape-mismatch',
+      message: `conv2d cannot take an input of shape [${x}] with weights of shape [${weights}], stride ${stride} and padding ${padding}`,
+      fix: 'Give [samples, height, width, channels] and [out, channels, kernel height, kernel width] with the kernel inside the padded image',
+    });
+  }
+  return {
+    samples,
+    height,
+    width,
+    inChannels,
+    outChannels,
+    kernelHeight,
+    kernelWidth,
+    stride,
+    paddingY,
+    paddingX,
+    outHeight,
+    outWidth,
+  };
+}

@@ -1,0 +1,97 @@
+import { FathomError } from '../errors.ts';
+import type { Gpu } from '../gpu.ts';
+import { batchRuns } from '../planner.ts';
+import type { Tape } from '../tape.ts';
+import { type Shape, sizeOf, type Tensor } from '../tensor.ts';
+
+type Map1 = 'RELU' | 'SCALE' | 'SQUARE';
+type Map2 = 'RELU_GRADIENT' | 'ADD' | 'MULTIPLY' | 'ADD_BIAS';
+
+const WORKGROUP = 64;
+
+/** Runs one row of the table in shaders/elementwise.wgsl over whole tensors, in runs where they exceed a binding. */
+export function mapElements(
+  gpu: Gpu,
+  map: Map1 | Map2,
+  a: Tensor<'f32'>,
+  b?: Tensor<'f32'>,
+  scale = 1,
+): Tensor<'f32'> {
+  const channels = map === 'ADD_BIAS' ? b!.size : 1;
+  const result = gpu.empty(a.shape, 'f32');
+  const items = a.size / channels;
+  const kernel = gpu.kernel('elementwise', { [map]: true });
+  gpu.scope(() => {
+    for (const run of batchRuns(items, [channels * 4], gpu.maxBindingBytes)) {
+      const part = (t: Tensor<'f32'>) => t.reshape([items, channels]).slice(run.start, run.count);
+      const count = Math.ceil((run.count * channels) / 4);
+      const right = map === 'ADD_BIAS' ? b : b && part(b);
+      gpu.dispatch(
+        kernel,
+        { a: part(a), result: part(result), ...(right && { b: right }) },
+        { count, channels, scale },
+        Math.ceil(count / WORKGROUP),
+      );
+    }
+  });
+  return result;
+}
+
+export function addTensors(a: Tensor<'f32'>, b: Tensor<'f32'>): Tensor<'f32'> {
+  return mapElements(a.gpu, 'ADD', a, b);
+}
+
+/** A tensor full of `value`. */
+export function fill(gpu: Gpu, shape: Shape, value: number): Tensor<'f32'> {
+  const result = gpu.empty(shape, 'f32');
+  const count = Math.ceil(sizeOf(shape) / 4);
+  const kernel = gpu.kernel('elementwise', { FILL: true });
+  gpu.dispatch(kernel, { result }, { count, channels: 1, scale: value }, Math.ceil(count / WORKGROUP));
+  return result;
+}
+
+/** max(x, 0), keeping NaN. Any shape. */
+export function relu(tape: Tape, x: Tensor<'f32'>): Tensor<'f32'> {
+  const y = mapElements(tape.gpu, 'RELU', x);
+  return tape.record('relu', [x], y, {
+    gradient: (_, upstream) => mapElements(tape.gpu, 'RELU_GRADIENT', upstream, y),
+  });
+}
+
+/** a + b, equal shapes. */
+export function add(tape: Tape, a: Tensor<'f32'>, b: Tensor<'f32'>): Tensor<'f32'> {
+  requireEqualShapes('add', a, b);
+  return tape.record('add', [a, b], addTensors(a, b), {
+    gradient: (_, upstream) => upstream.reshape(upstream.shape),
+  });
+}
+
+/** a * b entry by entry, equal shapes. */
+export function multiply(tape: Tape, a: Tensor<'f32'>, b: Tensor<'f32'>): Tensor<'f32'> {
+  requireEqualShapes('multiply', a, b);
+  return tape.record('multiply', [a, b], mapElements(tape.gpu, 'MULTIPLY', a, b), {
+    gradient: (i, upstream) => mapElements(tape.gpu, 'MULTIPLY', upstream, i === 0 ? b : a),
+  });
+}
+
+/** factor * x. Any shape. */
+export function scale(tape: Tape, x: Tensor<'f32'>, factor: number): Tensor<'f32'> {
+  return tape.record('scale', [x], mapElements(tape.gpu, 'SCALE', x, undefined, factor), {
+    gradient: (_, upstream) => mapElements(tape.gpu, 'SCALE', upstream, undefined, factor),
+  });
+}
+
+/** Entry by entry square, not recorded. */
+export function squared(x: Tensor<'f32'>): Tensor<'f32'> {
+  return mapElements(x.gpu, 'SQUARE', x);
+}
+
+function requireEqualShapes(op: string, a: Tensor, b: Tensor): void {
+  if (a.shape.length !== b.shape.length || a.shape.some((extent, i) => extent !== b.shape[i])) {
+    throw new FathomError({
+      code: 'shape-mismatch',
+      message: `${op} was given shapes [${a.shape}] and [${b.shape}]`,
+      fix: 'Give two tensors of one shape',
+    });
+  }
+}

@@ -1,0 +1,69 @@
+import { FathomError } from '../errors.ts';
+import { batchRuns } from '../planner.ts';
+import type { Tape } from '../tape.ts';
+import type { Tensor } from '../tensor.ts';
+
+export interface Pool2dOptions {
+  kernel: number;
+  /** Defaults to the kernel. */
+  stride?: number;
+  /** At most half the kernel. */
+  padding?: number;
+}
+
+/**
+ * Maximum over square windows, as in PyTorch (the first maximum wins; padding never does).
+ * @param x [samples, height, width, channels]
+ * @returns [samples, out height, out width, channels]
+ * @throws FathomError `shape-mismatch`
+ */
+export function maxpool2d(tape: Tape, x: Tensor<'f32'>, options: Pool2dOptions): Tensor<'f32'> {
+  const { gpu } = tape;
+  const { kernel, stride = kernel, padding = 0 } = options;
+  const [samples = 0, height = 0, width = 0, channels = 0] = x.shape;
+  const outHeight = Math.floor((height + 2 * padding - kernel) / stride) + 1;
+  const outWidth = Math.floor((width + 2 * padding - kernel) / stride) + 1;
+  if (x.shape.length !== 4 || outHeight < 1 || outWidth < 1 || stride < 1 || padding * 2 > kernel) {
+    throw new FathomError({
+      code: 'shape-mismatch',
+      message: `maxpool2d cannot take an input of shape [${x.shape}] with kernel ${kernel}, stride ${stride} and padding ${padding}`,
+      fix: 'Give [samples, height, width, channels], a kernel inside the padded image and padding of at most half of it',
+    });
+  }
+  const outShape = [samples, outHeight, outWidth, channels];
+  const y = gpu.empty(outShape, 'f32');
+  const winner = gpu.empty(outShape, 'u32');
+  const vec4 = channels % 4 === 0;
+  const params = {
+    height,
+    width,
+    channels: vec4 ? channels / 4 : channels,
+    out_height: outHeight,
+    out_width: outWidth,
+    kernel,
+    stride,
+    padding,
+  };
+  const run = (module: 'maxpool2d' | 'maxpool2d_gradient', perRun: Record<string, Tensor>, over: Tensor) =>
+    gpu.scope(() => {
+      const perSample = Object.values(perRun).map((tensor) => tensor.bytes / samples);
+      for (const { start, count } of batchRuns(samples, perSample, gpu.maxBindingBytes)) {
+        const items = ((over.size / samples) * count) / (vec4 ? 4 : 1);
+        const parts = Object.entries(perRun).map(([name, tensor]) => [name, tensor.slice(start, count)]);
+        gpu.dispatch(
+          gpu.kernel(module, { CHANNELS_VEC4: vec4 }),
+          Object.fromEntries(parts),
+          { ...params, count: items },
+          Math.ceil(items / 64),
+        );
+      }
+    });
+  run('maxpool2d', { image: x, result: y, winner }, y);
+  return tape.record('maxpool2d', [x], y, {
+    gradient(_, upstream) {
+      const dx = gpu.empty(x.shape, 'f32');
+      run('maxpool2d_gradient', { gradient: upstream, winner, result: dx }, dx);
+      return dx;
+    },
+  });
+}

@@ -1,0 +1,45 @@
+// One elementwise map over vec4s, chosen by condition; the table of forward and derivative expressions.
+//   RELU           max(a, 0), keeping NaN       RELU_GRADIENT  a where b > 0, else 0   (a = dY, b = Y)
+//   ADD            a + b                        MULTIPLY       a * b
+//   SCALE          scale * a                    SQUARE         a * a
+//   ADD_BIAS       a + b[i mod channels]        FILL           scale
+// Dispatch: one invocation a vec4; buffers are padded to whole vec4s, so the tail needs no care.
+import package::dispatch::linear_index;
+
+struct Params {
+  count: u32,
+  channels: u32,
+  scale: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@if(!FILL) @group(0) @binding(1) var<storage, read> a: array<vec4f>;
+@if(RELU_GRADIENT || ADD || MULTIPLY) @group(0) @binding(2) var<storage, read> b: array<vec4f>;
+@if(ADD_BIAS) @group(0) @binding(2) var<storage, read> b: array<f32>;
+@group(0) @binding(3) var<storage, read_write> result: array<vec4f>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let i = linear_index(id, groups);
+  if (i >= params.count) { return; }
+  @if(RELU) {
+    let x = a[i];
+    result[i] = select(x, vec4f(), x < vec4f());
+  }
+  @if(RELU_GRADIENT) { result[i] = select(vec4f(), a[i], b[i] > vec4f()); }
+  @if(ADD) { result[i] = a[i] + b[i]; }
+  @if(MULTIPLY) { result[i] = a[i] * b[i]; }
+  @if(SCALE) { result[i] = params.scale * a[i]; }
+  @if(SQUARE) {
+    let x = a[i];
+    result[i] = x * x;
+  }
+  @if(ADD_BIAS) {
+    let c = (4u * i) % params.channels;
+    let c1 = select(c + 1u, 0u, c + 1u == params.channels);
+    let c2 = select(c1 + 1u, 0u, c1 + 1u == params.channels);
+    let c3 = select(c2 + 1u, 0u, c2 + 1u == params.channels);
+    result[i] = a[i] + vec4f(b[c], b[c1], b[c2], b[c3]);
+  }
+  @if(FILL) { result[i] = vec4f(params.scale); }
+}

@@ -1,0 +1,58 @@
+// Y[n, oy, ox, c] = max over (ky, kx) of X[n, oy * stride - padding + ky, ox * stride - padding + kx, c], taps
+// outside the image left out; winner[...] = ky * kernel + kx of the first maximum, as in PyTorch.
+// With CHANNELS_VEC4 `channels` counts vec4s, so that channels % 4 == 0 goes four at a time.
+// Dispatch: one invocation an output element (or vec4).
+import package::dispatch::linear_index;
+
+@if(CHANNELS_VEC4) alias Value = vec4f;
+@if(!CHANNELS_VEC4) alias Value = f32;
+@if(CHANNELS_VEC4) alias Index = vec4u;
+@if(!CHANNELS_VEC4) alias Index = u32;
+
+struct Params {
+  count: u32,
+  height: u32,
+  width: u32,
+  channels: u32,
+  out_height: u32,
+  out_width: u32,
+  kernel: u32,
+  stride: u32,
+  padding: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> image: array<Value>;
+@group(0) @binding(2) var<storage, read_write> result: array<Value>;
+@group(0) @binding(3) var<storage, read_write> winner: array<Index>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let i = linear_index(id, groups);
+  if (i >= params.count) { return; }
+  let c = i % params.channels;
+  let pixel = i / params.channels;
+  let line = pixel / params.out_width;
+  let x = (pixel % params.out_width) * params.stride - params.padding;
+  let y = (line % params.out_height) * params.stride - params.padding;
+  let base = (line / params.out_height) * params.height;
+
+  var best = Value(-3.4028234e38);
+  var index = Index();
+  var found = false;
+  let taps = params.kernel * params.kernel;
+  for (var tap = 0u; tap < taps; tap++) {
+    let ty = y + tap / params.kernel;
+    let tx = x + tap % params.kernel;
+    let ok = (ty < params.height) & (tx < params.width);
+    let value = image[select(0u, ((base + ty) * params.width + tx) * params.channels + c, ok)];
+    // `!(value <= best)` lets a NaN win, as in PyTorch.
+    @if(CHANNELS_VEC4) let better = (!(value <= best) | vec4<bool>(!found)) & vec4<bool>(ok);
+    @if(!CHANNELS_VEC4) let better = (!(value <= best) | !found) & ok;
+    best = select(best, value, better);
+    index = select(index, Index(tap), better);
+    found = found | ok;
+  }
+  result[i] = best;
+  winner[i] = index;
+}

@@ -1,0 +1,127 @@
+// The patch matrix A of a convolution, read in place from an NHWC image (implicit im2col):
+//   A[m, k] = image[n, y, x, c],  m = (n, oy, ox),  k = (ky, kx, c),
+//   y = oy * stride - padding_y + ky,  x likewise,  0 outside the image.
+// Forward reads the layer's input. The input gradient reads the output gradient with DILATED set: the image is
+// then spread out by `dilation` (the layer's stride), with zeros between its pixels. A linear layer is the case
+// of one tap. k is walked four at a time. With CHANNELS_VEC4 (channels % 4 == 0) those four are one vec4 load
+// and `channels` counts vec4s; without it they are four scalar loads, each with its own tap.
+// All index arithmetic is modulo 2^32, so a padded coordinate below zero is a large one and fails `<`.
+
+struct Params {
+  rows: u32,
+  columns: u32,
+  steps: u32,
+  column_tiles: u32,
+  height: u32,
+  width: u32,
+  channels: u32,
+  out_height: u32,
+  out_width: u32,
+  kernel_height: u32,
+  kernel_width: u32,
+  stride: u32,
+  padding_y: u32,
+  padding_x: u32,
+  dilation: u32,
+  samples: u32,
+  samples_per_chunk: u32,
+  out_channels: u32,
+  in_channels: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@if(CHANNELS_VEC4) @group(0) @binding(1) var<storage, read> image: array<vec4f>;
+@if(!CHANNELS_VEC4) @group(0) @binding(1) var<storage, read> image: array<f32>;
+
+/// Where the patch of one output pixel starts.
+struct Row {
+  y: u32,
+  x: u32,
+  @if(DILATED) sample: u32,
+  @if(!DILATED) base: u32,
+}
+
+struct Tap {
+  y: u32,
+  x: u32,
+  channel: u32,
+  @if(!DILATED) offset: u32,
+}
+
+/// Four consecutive values of k.
+@if(CHANNELS_VEC4) alias Step = Tap;
+@if(!CHANNELS_VEC4) struct Step { t0: Tap, t1: Tap, t2: Tap, t3: Tap }
+
+fn row_at(m: u32) -> Row {
+  let i = min(m, params.rows - 1u);
+  let line = i / params.out_width;
+  let y = (line % params.out_height) * params.stride - params.padding_y;
+  let x = (i % params.out_width) * params.stride - params.padding_x;
+  let sample = line / params.out_height;
+  @if(DILATED) return Row(y, x, sample);
+  @if(!DILATED) return Row(y, x, ((sample * params.height + y) * params.width + x) * params.channels);
+}
+
+fn make_tap(y: u32, x: u32, channel: u32) -> Tap {
+  @if(DILATED) return Tap(y, x, channel);
+  @if(!DILATED) return Tap(y, x, channel, (y * params.width + x) * params.channels + channel);
+}
+
+fn tap_at(k: u32) -> Tap {
+  let tap = k / params.channels;
+  return make_tap(tap / params.kernel_width, tap % params.kernel_width, k % params.channels);
+}
+
+fn next_tap(tap: Tap) -> Tap {
+  let channel = tap.channel + 1u;
+  let channel_wraps = channel == params.channels;
+  let x = tap.x + select(0u, 1u, channel_wraps);
+  let x_wraps = x == params.kernel_width;
+  return make_tap(tap.y + select(0u, 1u, x_wraps), select(x, 0u, x_wraps), select(channel, 0u, channel_wraps));
+}
+
+@if(CHANNELS_VEC4) fn step_at(index: u32) -> Step { return tap_at(index); }
+@if(CHANNELS_VEC4) fn next_step(step: Step) -> Step { return next_tap(step); }
+@if(!CHANNELS_VEC4) fn step_from(t0: Tap) -> Step {
+  let t1 = next_tap(t0);
+  let t2 = next_tap(t1);
+  return Step(t0, t1, t2, next_tap(t2));
+}
+@if(!CHANNELS_VEC4) fn step_at(index: u32) -> Step { return step_from(tap_at(4u * index)); }
+@if(!CHANNELS_VEC4) fn next_step(step: Step) -> Step { return step_from(next_tap(step.t3)); }
+
+fn inside(row: Row, tap: Tap) -> bool {
+  let y = row.y + tap.y;
+  let x = row.x + tap.x;
+  @if(DILATED) {
+    let on_grid = (y % params.dilation == 0u) & (x % params.dilation == 0u) & (tap.y < params.kernel_height);
+    return on_grid & (y / params.dilation < params.height) & (x / params.dilation < params.width);
+  }
+  @if(!DILATED) return (y < params.height) & (x < params.width) & (tap.y < params.kernel_height);
+}
+
+fn address(row: Row, tap: Tap) -> u32 {
+  @if(DILATED) {
+    let y = (row.y + tap.y) / params.dilation;
+    let x = (row.x + tap.x) / params.dilation;
+    return ((row.sample * params.height + y) * params.width + x) * params.channels + tap.channel;
+  }
+  @if(!DILATED) return row.base + tap.offset;
+}
+
+@if(CHANNELS_VEC4) fn load(row: Row, step: Step) -> vec4f {
+  let ok = inside(row, step);
+  return select(vec4f(), image[select(0u, address(row, step), ok)], ok);
+}
+@if(!CHANNELS_VEC4) fn load_scalar(row: Row, tap: Tap) -> f32 {
+  let ok = inside(row, tap);
+  return select(0.0, image[select(0u, address(row, tap), ok)], ok);
+}
+@if(!CHANNELS_VEC4) fn load(row: Row, step: Step) -> vec4f {
+  return vec4f(
+    load_scalar(row, step.t0),
+    load_scalar(row, step.t1),
+    load_scalar(row, step.t2),
+    load_scalar(row, step.t3),
+  );
+}
