@@ -45,7 +45,7 @@ export interface WeightGradientPlan {
 
 const WORKGROUP = 64;
 /** Invocations that keep a software adapter's few cores busy and balanced. */
-const SOFTWARE_INVOCATIONS = 512;
+const SOFTWARE_INVOCATIONS = 1536;
 /** Workgroups that fill a GPU of middling size. */
 const GPU_WORKGROUPS = 256;
 /** Partial results may take this share of a binding. */

@@ -1,0 +1,67 @@
+import { type Examples, gatherImages, gatherLabels } from '../data/index.ts';
+import { softmaxCrossEntropy, Tape, type Tensor } from '../engine/index.ts';
+import type { Network } from '../models/index.ts';
+
+/** How well a network does on some examples. */
+export interface Evaluation {
+  /** Share of examples whose largest logit is their label's. */
+  accuracy: number;
+  /** Mean cross-entropy, in nats. */
+  loss: number;
+}
+
+const BATCH = 256;
+
+/** A batch of examples on the GPU. */
+export interface Batch {
+  images: Tensor<'f32'>;
+  labels: Tensor<'u32'>;
+}
+
+/** Uploads the examples at some positions; made within the caller's scope. */
+export function uploadBatch(network: Network, examples: Examples, positions: Uint32Array): Batch {
+  const { gpu } = network;
+  const { height, width, channels } = examples.images;
+  return {
+    images: gpu.tensor(gatherImages(examples, positions), [positions.length, height, width, channels]),
+    labels: gpu.tensor(gatherLabels(examples, positions), [positions.length]),
+  };
+}
+
+/** Positions 0 to count - 1, in runs of `batch`. */
+export function* batches(count: number, batch: number): Generator<Uint32Array> {
+  for (let start = 0; start < count; start += batch) {
+    yield Uint32Array.from({ length: Math.min(batch, count - start) }, (_, i) => start + i);
+  }
+}
+
+/** Accuracy and loss over all of `examples`. */
+export async function evaluate(network: Network, examples: Examples): Promise<Evaluation> {
+  let right = 0;
+  let loss = 0;
+  for (const positions of batches(examples.index.length, BATCH)) {
+    const out = network.gpu.scope(() => {
+      const { images, labels } = uploadBatch(network, examples, positions);
+      const tape = new Tape(network.gpu);
+      const logits = network.forward(tape, images);
+      return { logits, losses: softmaxCrossEntropy(tape, logits, labels) };
+    });
+    const [logits, losses] = await Promise.all([out.logits.read(), out.losses.read()]);
+    out.logits.dispose();
+    out.losses.dispose();
+    const labels = gatherLabels(examples, positions);
+    const classes = logits.length / positions.length;
+    for (const [n, label] of labels.entries()) {
+      if (argmax(logits.subarray(n * classes, (n + 1) * classes)) === label) right++;
+      loss += losses[n]!;
+    }
+  }
+  const count = examples.index.length;
+  return { accuracy: right / count, loss: loss / count };
+}
+
+function argmax(values: Float32Array): number {
+  let best = 0;
+  for (let i = 1; i < values.length; i++) if (values[i]! > values[best]!) best = i;
+  return best;
+}

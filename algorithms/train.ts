@@ -1,0 +1,123 @@
+import type { Task } from '../data/index.ts';
+import {
+  adam,
+  countNonFinite,
+  FathomError,
+  mean,
+  type Random,
+  softmaxCrossEntropy,
+  Tape,
+} from '../engine/index.ts';
+import type { Network, StateDict } from '../models/index.ts';
+import { type Evaluation, evaluate, uploadBatch } from './evaluate.ts';
+
+export interface TrainingOptions {
+  /** Passes over the training split at the most. */
+  epochs: number;
+  /** Images a step. */
+  batch: number;
+  /** Adam's; its other settings are PyTorch's defaults. */
+  learningRate: number;
+  /** Stop once the validation accuracy reaches 1 - epsilon (paper section 1.1). */
+  targetAccuracy?: number;
+  /** Gives the order of images in each epoch. */
+  random: Random;
+  onProgress?: (progress: TrainingProgress) => void;
+}
+
+export interface TrainingProgress {
+  /** From 1. */
+  epoch: number;
+  epochs: number;
+  /** Images seen in this epoch, and in it altogether. */
+  seen: number;
+  images: number;
+  /** Mean training loss since the last report. */
+  loss: number;
+  /** On the validation split, at the end of an epoch. */
+  validation?: Evaluation;
+}
+
+export interface TrainingResult {
+  /** Validation results, one an epoch. */
+  epochs: Evaluation[];
+  /** The epoch (from 1) whose weights the network now holds: the one of the best validation accuracy. */
+  bestEpoch: number;
+  /** Whether the target accuracy was reached; true where none was set. */
+  reached: boolean;
+}
+
+/** Steps whose losses are read together; also bounds how far the CPU runs ahead of the GPU. */
+const STEPS_PER_READ = 8;
+
+/**
+ * Trains a network on a task until it is an epsilon-approximation network (paper section 1.1) or the epochs are
+ * used up; the network ends with the weights of its best epoch by validation accuracy.
+ * @throws FathomError `diverged` when a loss or weight is no longer finite
+ */
+export async function train(network: Network, task: Task, options: TrainingOptions): Promise<TrainingResult> {
+  const { gpu } = network;
+  const parameters = [...network.parameters.values()];
+  using optimizer = adam(gpu, parameters, { learningRate: options.learningRate });
+  const images = task.train.index.length;
+  const target = options.targetAccuracy ?? Number.POSITIVE_INFINITY;
+  const epochs: Evaluation[] = [];
+  let best: { epoch: number; accuracy: number; state: StateDict } | undefined;
+
+  for (let epoch = 1; epoch <= options.epochs; epoch++) {
+    const order = options.random.permutation(images);
+    let waiting: ReturnType<typeof step>[] = [];
+    for (let start = 0; start < images; start += options.batch) {
+      const positions = order.subarray(start, start + options.batch);
+      waiting.push(step(positions));
+      const seen = start + positions.length;
+      if (waiting.length === STEPS_PER_READ || seen === images) {
+        const losses = await Promise.all(waiting);
+        waiting = [];
+        const loss = losses.reduce((a, b) => a + b, 0) / losses.length;
+        if (!Number.isFinite(loss)) throw diverged(task.name, epoch, options.learningRate);
+        options.onProgress?.({ epoch, epochs: options.epochs, seen, images, loss });
+      }
+    }
+    const broken = await countNonFinite(gpu, parameters);
+    if (broken.some((count) => count > 0)) throw diverged(task.name, epoch, options.learningRate);
+    const validation = await evaluate(network, task.validation);
+    epochs.push(validation);
+    options.onProgress?.({
+      epoch,
+      epochs: options.epochs,
+      seen: images,
+      images,
+      loss: Number.NaN,
+      validation,
+    });
+    if (!best || validation.accuracy > best.accuracy) {
+      best = { epoch, accuracy: validation.accuracy, state: await network.state() };
+    }
+    if (validation.accuracy >= target) break;
+  }
+
+  if (best && best.epoch < epochs.length) network.load(best.state);
+  const reached = options.targetAccuracy === undefined || (best?.accuracy ?? 0) >= target;
+  return { epochs, bestEpoch: best?.epoch ?? 0, reached };
+
+  async function step(positions: Uint32Array): Promise<number> {
+    using loss = gpu.scope(() => {
+      const batch = uploadBatch(network, task.train, positions);
+      const tape = new Tape(gpu).watch(parameters);
+      const logits = network.forward(tape, batch.images);
+      const loss = mean(tape, softmaxCrossEntropy(tape, logits, batch.labels));
+      optimizer.step(tape.gradients(loss, parameters));
+      return loss;
+    });
+    return (await loss.read())[0]!;
+  }
+}
+
+function diverged(task: string, epoch: number, learningRate: number): FathomError {
+  return new FathomError({
+    code: 'diverged',
+    message: `Training on "${task}" diverged in epoch ${epoch}: a loss or a weight is no longer finite`,
+    fix: `Lower the learning rate (now ${learningRate}) or check the images for values out of range`,
+  });
+}
