@@ -61,7 +61,7 @@ export function planGemm(facts: GemmFacts): GemmPlan {
   }
   const tileColumns = registerColumns(columns4);
   const columnTiles = Math.ceil(columns4 / tileColumns);
-  const invocations = Math.ceil(facts.rows / 8) * columnTiles;
+  const invocations = Math.ceil(facts.rows / (tileColumns === 4 ? 8 : 16)) * columnTiles;
   return { family, tileColumns, columnTiles, workgroups: Math.ceil(invocations / WORKGROUP) };
 }
 

@@ -3,6 +3,7 @@
 //   ADD            a + b                        MULTIPLY       a * b
 //   SCALE          scale * a                    SQUARE         a * a
 //   ADD_BIAS       a + b[i mod channels]        FILL           scale
+// With CHANNELS_VEC4 `channels` counts vec4s of the bias.
 // Dispatch: one invocation a vec4; buffers are padded to whole vec4s, so the tail needs no care.
 import package::dispatch::linear_index;
 
@@ -15,7 +16,8 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @if(!FILL) @group(0) @binding(1) var<storage, read> a: array<vec4f>;
 @if(RELU_GRADIENT || ADD || MULTIPLY) @group(0) @binding(2) var<storage, read> b: array<vec4f>;
-@if(ADD_BIAS) @group(0) @binding(2) var<storage, read> b: array<f32>;
+@if(ADD_BIAS && CHANNELS_VEC4) @group(0) @binding(2) var<storage, read> b: array<vec4f>;
+@if(ADD_BIAS && !CHANNELS_VEC4) @group(0) @binding(2) var<storage, read> b: array<f32>;
 @group(0) @binding(3) var<storage, read_write> result: array<vec4f>;
 
 @compute @workgroup_size(64)
@@ -34,7 +36,8 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     let x = a[i];
     result[i] = x * x;
   }
-  @if(ADD_BIAS) {
+  @if(ADD_BIAS && CHANNELS_VEC4) { result[i] = a[i] + b[i % params.channels]; }
+  @if(ADD_BIAS && !CHANNELS_VEC4) {
     let c = (4u * i) % params.channels;
     let c1 = select(c + 1u, 0u, c + 1u == params.channels);
     let c2 = select(c1 + 1u, 0u, c1 + 1u == params.channels);

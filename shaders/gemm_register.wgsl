@@ -1,9 +1,9 @@
 // C[m, n] = sum over k of A[m, k] * B[k, n]
 //   A: patches of an image (patches.wgsl). B: weights packed in 4x4 blocks (pack_weights.wgsl).
-// Register family: each invocation owns 8 rows x (4, 8 or 16) columns, spelled out; no workgroup memory and no
-// barrier, which software adapters execute badly. The loop over k is one flat loop: nested loops cost them twice.
-// COLUMNS_2 and COLUMNS_4 widen the tile to 2 and 4 vec4s.
-// Dispatch: ceil(rows / 8) * column_tiles invocations, 64 a workgroup, column tiles fastest.
+// Register family: each invocation owns 16 rows x 4 columns, 16 x 8 with COLUMNS_2, or 8 x 16 with COLUMNS_4 too,
+// spelled out; no workgroup memory and no barrier, which software adapters execute badly. The loop over k is one flat
+// loop: nested loops cost them twice. Accumulators: rows 0-7 of vec4 columns 0-3 are a-d, rows 8-15 of 0-1 e-f.
+// Dispatch: ceil(rows / tile rows) * column_tiles invocations, 64 a workgroup, column tiles fastest.
 import package::dispatch::linear_index;
 import package::patches::{params, row_at, step_at, next_step, load};
 import package::result_store::store;
@@ -13,12 +13,14 @@ import package::result_store::store;
 @if(COLUMNS_4) const tile_columns = 4u;
 @if(COLUMNS_2 && !COLUMNS_4) const tile_columns = 2u;
 @if(!COLUMNS_2) const tile_columns = 1u;
+@if(COLUMNS_4) const tile_rows = 8u;
+@if(!COLUMNS_4) const tile_rows = 16u;
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let tile = linear_index(id, groups);
   let column = (tile % params.column_tiles) * tile_columns;
-  let m = (tile / params.column_tiles) * 8u;
+  let m = (tile / params.column_tiles) * tile_rows;
   if (m >= params.rows) { return; }
 
   let r0 = row_at(m);
@@ -29,6 +31,14 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   let r5 = row_at(m + 5u);
   let r6 = row_at(m + 6u);
   let r7 = row_at(m + 7u);
+  @if(!COLUMNS_4) let r8 = row_at(m + 8u);
+  @if(!COLUMNS_4) let r9 = row_at(m + 9u);
+  @if(!COLUMNS_4) let r10 = row_at(m + 10u);
+  @if(!COLUMNS_4) let r11 = row_at(m + 11u);
+  @if(!COLUMNS_4) let r12 = row_at(m + 12u);
+  @if(!COLUMNS_4) let r13 = row_at(m + 13u);
+  @if(!COLUMNS_4) let r14 = row_at(m + 14u);
+  @if(!COLUMNS_4) let r15 = row_at(m + 15u);
 
   var a0 = vec4f(); var a1 = vec4f(); var a2 = vec4f(); var a3 = vec4f();
   var a4 = vec4f(); var a5 = vec4f(); var a6 = vec4f(); var a7 = vec4f();
@@ -44,6 +54,14 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   @if(COLUMNS_4) var d2 = vec4f(); @if(COLUMNS_4) var d3 = vec4f();
   @if(COLUMNS_4) var d4 = vec4f(); @if(COLUMNS_4) var d5 = vec4f();
   @if(COLUMNS_4) var d6 = vec4f(); @if(COLUMNS_4) var d7 = vec4f();
+  @if(!COLUMNS_4) var e0 = vec4f(); @if(!COLUMNS_4) var e1 = vec4f();
+  @if(!COLUMNS_4) var e2 = vec4f(); @if(!COLUMNS_4) var e3 = vec4f();
+  @if(!COLUMNS_4) var e4 = vec4f(); @if(!COLUMNS_4) var e5 = vec4f();
+  @if(!COLUMNS_4) var e6 = vec4f(); @if(!COLUMNS_4) var e7 = vec4f();
+  @if(COLUMNS_2 && !COLUMNS_4) var f0 = vec4f(); @if(COLUMNS_2 && !COLUMNS_4) var f1 = vec4f();
+  @if(COLUMNS_2 && !COLUMNS_4) var f2 = vec4f(); @if(COLUMNS_2 && !COLUMNS_4) var f3 = vec4f();
+  @if(COLUMNS_2 && !COLUMNS_4) var f4 = vec4f(); @if(COLUMNS_2 && !COLUMNS_4) var f5 = vec4f();
+  @if(COLUMNS_2 && !COLUMNS_4) var f6 = vec4f(); @if(COLUMNS_2 && !COLUMNS_4) var f7 = vec4f();
 
   var at = column * params.steps;
   var step = step_at(0u);
@@ -56,14 +74,30 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     let x5 = load(r5, step);
     let x6 = load(r6, step);
     let x7 = load(r7, step);
+    @if(!COLUMNS_4) let x8 = load(r8, step);
+    @if(!COLUMNS_4) let x9 = load(r9, step);
+    @if(!COLUMNS_4) let x10 = load(r10, step);
+    @if(!COLUMNS_4) let x11 = load(r11, step);
+    @if(!COLUMNS_4) let x12 = load(r12, step);
+    @if(!COLUMNS_4) let x13 = load(r13, step);
+    @if(!COLUMNS_4) let x14 = load(r14, step);
+    @if(!COLUMNS_4) let x15 = load(r15, step);
     let wa = weights[at];
     a0 += wa * x0; a1 += wa * x1; a2 += wa * x2; a3 += wa * x3;
     a4 += wa * x4; a5 += wa * x5; a6 += wa * x6; a7 += wa * x7;
+    @if(!COLUMNS_4) e0 += wa * x8; @if(!COLUMNS_4) e1 += wa * x9;
+    @if(!COLUMNS_4) e2 += wa * x10; @if(!COLUMNS_4) e3 += wa * x11;
+    @if(!COLUMNS_4) e4 += wa * x12; @if(!COLUMNS_4) e5 += wa * x13;
+    @if(!COLUMNS_4) e6 += wa * x14; @if(!COLUMNS_4) e7 += wa * x15;
     @if(COLUMNS_2) let wb = weights[at + 1u];
     @if(COLUMNS_2) b0 += wb * x0; @if(COLUMNS_2) b1 += wb * x1;
     @if(COLUMNS_2) b2 += wb * x2; @if(COLUMNS_2) b3 += wb * x3;
     @if(COLUMNS_2) b4 += wb * x4; @if(COLUMNS_2) b5 += wb * x5;
     @if(COLUMNS_2) b6 += wb * x6; @if(COLUMNS_2) b7 += wb * x7;
+    @if(COLUMNS_2 && !COLUMNS_4) f0 += wb * x8; @if(COLUMNS_2 && !COLUMNS_4) f1 += wb * x9;
+    @if(COLUMNS_2 && !COLUMNS_4) f2 += wb * x10; @if(COLUMNS_2 && !COLUMNS_4) f3 += wb * x11;
+    @if(COLUMNS_2 && !COLUMNS_4) f4 += wb * x12; @if(COLUMNS_2 && !COLUMNS_4) f5 += wb * x13;
+    @if(COLUMNS_2 && !COLUMNS_4) f6 += wb * x14; @if(COLUMNS_2 && !COLUMNS_4) f7 += wb * x15;
     @if(COLUMNS_4) let wc = weights[at + 2u];
     @if(COLUMNS_4) c0 += wc * x0; @if(COLUMNS_4) c1 += wc * x1;
     @if(COLUMNS_4) c2 += wc * x2; @if(COLUMNS_4) c3 += wc * x3;
@@ -95,5 +129,17 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     store(m + 2u, column + 3u, d2); store(m + 3u, column + 3u, d3);
     store(m + 4u, column + 3u, d4); store(m + 5u, column + 3u, d5);
     store(m + 6u, column + 3u, d6); store(m + 7u, column + 3u, d7);
+  }
+  @if(!COLUMNS_4) {
+    store(m + 8u, column, e0); store(m + 9u, column, e1);
+    store(m + 10u, column, e2); store(m + 11u, column, e3);
+    store(m + 12u, column, e4); store(m + 13u, column, e5);
+    store(m + 14u, column, e6); store(m + 15u, column, e7);
+  }
+  @if(COLUMNS_2 && !COLUMNS_4) {
+    store(m + 8u, column + 1u, f0); store(m + 9u, column + 1u, f1);
+    store(m + 10u, column + 1u, f2); store(m + 11u, column + 1u, f3);
+    store(m + 12u, column + 1u, f4); store(m + 13u, column + 1u, f5);
+    store(m + 14u, column + 1u, f6); store(m + 15u, column + 1u, f7);
   }
 }

@@ -11,6 +11,7 @@ export const shaderNames = [
   'gemm_tiled',
   'maxpool2d',
   'maxpool2d_gradient',
+  'maxpool2d_scatter',
   'pack_weights',
   'partial_sum',
   'patches',

@@ -97,7 +97,9 @@ fn inside(row: Row, tap: Tap) -> bool {
     let on_grid = (y % params.dilation == 0u) & (x % params.dilation == 0u) & (tap.y < params.kernel_height);
     return on_grid & (y / params.dilation < params.height) & (x / params.dilation < params.width);
   }
-  @if(!DILATED) return (y < params.height) & (x < params.width) & (tap.y < params.kernel_height);
+  // Past the last k a scalar tap may still lie in the image; with vec4 channels there is no such tail.
+  @if(!DILATED && CHANNELS_VEC4) return (y < params.height) & (x < params.width);
+  @if(!DILATED && !CHANNELS_VEC4) return (y < params.height) & (x < params.width) & (tap.y < params.kernel_height);
 }
 
 fn address(row: Row, tap: Tap) -> u32 {

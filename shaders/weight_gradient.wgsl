@@ -22,9 +22,9 @@ fn load_gradient(pixel: u32, column4: u32) -> vec4f {
   }
 }
 
-/// Column i is x[i] * d: rows of the weight gradient (k) are matrix columns, output channels its rows.
-fn outer(x: vec4f, d: vec4f) -> mat4x4f {
-  return mat4x4f(x.x * d, x.y * d, x.z * d, x.w * d);
+/// sum + x d^T: rows of the weight gradient (k) are matrix columns, output channels matrix rows.
+fn add_outer(sum: mat4x4f, x: vec4f, d: vec4f) -> mat4x4f {
+  return mat4x4f(sum[0] + x.x * d, sum[1] + x.y * d, sum[2] + x.z * d, sum[3] + x.w * d);
 }
 
 fn square(m: mat4x4f) -> mat4x4f {

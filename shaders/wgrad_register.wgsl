@@ -8,7 +8,7 @@
 // Dispatch: chunks * ceil(steps / 2) * column_tiles invocations, 64 a workgroup, column tiles fastest.
 import package::dispatch::linear_index;
 import package::patches::{params, row_at, step_at, load};
-import package::weight_gradient::{load_gradient, outer, square, store_block};
+import package::weight_gradient::{load_gradient, add_outer, square, store_block};
 
 @if(COLUMNS_4) const tile_columns = 4u;
 @if(COLUMNS_2 && !COLUMNS_4) const tile_columns = 2u;
@@ -52,19 +52,19 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
       @if(!SQUARED) let ga = load_gradient(p, column);
       @if(SQUARED) let ra = load_gradient(p, column);
       @if(SQUARED) let ga = ra * ra;
-      a0 += outer(x0, ga); a1 += outer(x1, ga);
+      a0 = add_outer(a0, x0, ga); a1 = add_outer(a1, x1, ga);
       @if(COLUMNS_2 && !SQUARED) let gb = load_gradient(p, column + 1u);
       @if(COLUMNS_2 && SQUARED) let rb = load_gradient(p, column + 1u);
       @if(COLUMNS_2 && SQUARED) let gb = rb * rb;
-      @if(COLUMNS_2) b0 += outer(x0, gb); @if(COLUMNS_2) b1 += outer(x1, gb);
+      @if(COLUMNS_2) b0 = add_outer(b0, x0, gb); @if(COLUMNS_2) b1 = add_outer(b1, x1, gb);
       @if(COLUMNS_4 && !SQUARED) let gc = load_gradient(p, column + 2u);
       @if(COLUMNS_4 && SQUARED) let rc = load_gradient(p, column + 2u);
       @if(COLUMNS_4 && SQUARED) let gc = rc * rc;
-      @if(COLUMNS_4) c0 += outer(x0, gc); @if(COLUMNS_4) c1 += outer(x1, gc);
+      @if(COLUMNS_4) c0 = add_outer(c0, x0, gc); @if(COLUMNS_4) c1 = add_outer(c1, x1, gc);
       @if(COLUMNS_4 && !SQUARED) let gd = load_gradient(p, column + 3u);
       @if(COLUMNS_4 && SQUARED) let rd = load_gradient(p, column + 3u);
       @if(COLUMNS_4 && SQUARED) let gd = rd * rd;
-      @if(COLUMNS_4) d0 += outer(x0, gd); @if(COLUMNS_4) d1 += outer(x1, gd);
+      @if(COLUMNS_4) d0 = add_outer(d0, x0, gd); @if(COLUMNS_4) d1 = add_outer(d1, x1, gd);
 
       ox += 1u;
       let wraps = ox == params.out_width;

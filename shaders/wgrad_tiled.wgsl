@@ -5,7 +5,7 @@
 // Dispatch: chunks * ceil(steps / 8) * column_tiles workgroups, column tiles fastest.
 import package::dispatch::linear_group;
 import package::patches::{params, row_at, step_at, load};
-import package::weight_gradient::{load_gradient, outer, square, store_block};
+import package::weight_gradient::{load_gradient, add_outer, square, store_block};
 
 var<workgroup> tile_x: array<vec4f, 144>;
 var<workgroup> tile_d: array<vec4f, 144>;
@@ -43,7 +43,7 @@ fn main(
       }
       workgroupBarrier();
       for (var i = 0u; i < 16u; i++) {
-        total += outer(tile_x[i * 9u + line], tile_d[i * 9u + lane]);
+        total = add_outer(total, tile_x[i * 9u + line], tile_d[i * 9u + lane]);
       }
       workgroupBarrier();
     }

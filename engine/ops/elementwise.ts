@@ -20,7 +20,8 @@ export function mapElements(
   const channels = map === 'ADD_BIAS' ? b!.size : 1;
   const result = gpu.empty(a.shape, 'f32');
   const items = a.size / channels;
-  const kernel = gpu.kernel('elementwise', { [map]: true });
+  const vec4 = map === 'ADD_BIAS' && channels % 4 === 0;
+  const kernel = gpu.kernel('elementwise', { [map]: true, CHANNELS_VEC4: vec4 });
   gpu.scope(() => {
     for (const run of batchRuns(items, [channels * 4], gpu.maxBindingBytes)) {
       const part = (t: Tensor<'f32'>) => t.reshape([items, channels]).slice(run.start, run.count);
@@ -29,7 +30,7 @@ export function mapElements(
       gpu.dispatch(
         kernel,
         { a: part(a), result: part(result), ...(right && { b: right }) },
-        { count, channels, scale },
+        { count, channels: vec4 ? channels / 4 : channels, scale },
         Math.ceil(count / WORKGROUP),
       );
     }

@@ -34,6 +34,7 @@ export function maxpool2d(tape: Tape, x: Tensor<'f32'>, options: Pool2dOptions):
   const y = gpu.empty(outShape, 'f32');
   const winner = gpu.empty(outShape, 'u32');
   const vec4 = channels % 4 === 0;
+  const tiles = stride === kernel && padding === 0 && height % kernel === 0 && width % kernel === 0;
   const params = {
     height,
     width,
@@ -44,7 +45,11 @@ export function maxpool2d(tape: Tape, x: Tensor<'f32'>, options: Pool2dOptions):
     stride,
     padding,
   };
-  const run = (module: 'maxpool2d' | 'maxpool2d_gradient', perRun: Record<string, Tensor>, over: Tensor) =>
+  const run = (
+    module: 'maxpool2d' | 'maxpool2d_gradient' | 'maxpool2d_scatter',
+    perRun: Record<string, Tensor>,
+    over: Tensor,
+  ) =>
     gpu.scope(() => {
       const perSample = Object.values(perRun).map((tensor) => tensor.bytes / samples);
       for (const { start, count } of batchRuns(samples, perSample, gpu.maxBindingBytes)) {
@@ -62,7 +67,9 @@ export function maxpool2d(tape: Tape, x: Tensor<'f32'>, options: Pool2dOptions):
   return tape.record('maxpool2d', [x], y, {
     gradient(_, upstream) {
       const dx = gpu.empty(x.shape, 'f32');
-      run('maxpool2d_gradient', { gradient: upstream, winner, result: dx }, dx);
+      const tensors = { gradient: upstream, winner, result: dx };
+      if (tiles) run('maxpool2d_scatter', tensors, upstream);
+      else run('maxpool2d_gradient', tensors, dx);
       return dx;
     },
   });
