@@ -17,6 +17,8 @@ export interface FisherOptions {
   batch?: number;
   /** Width of the label space: logits beyond the head's are taken as constant zeros (paper section 1.4). */
   labelSpace?: number;
+  /** Called after each pass with the number of images done, and of all. */
+  onProgress?: (done: number, samples: number) => void;
 }
 
 const BATCH = 64;
@@ -43,18 +45,9 @@ export async function diagonalFisher(
     });
     for (const tensor of before ?? []) tensor.dispose();
     await network.gpu.finish();
+    options.onProgress?.(positions.at(-1)! + 1, samples);
   }
   return collect(network, sum ?? [], samples);
-}
-
-/** The same over images and labels already on the GPU, in one pass. @param images [samples, height, width, channels] */
-export async function diagonalFisherOf(
-  network: Network,
-  images: Tensor<'f32'>,
-  labels: Tensor<'u32'>,
-): Promise<FisherDiagonal> {
-  const sum = network.gpu.scope(() => squaredGradientSum(network, images, labels));
-  return collect(network, sum, labels.size);
 }
 
 function squaredGradientSum(

@@ -1,12 +1,6 @@
 export { fisherDistance } from './distance.ts';
 export { type Evaluation, evaluate } from './evaluate.ts';
-export {
-  diagonalFisher,
-  diagonalFisherOf,
-  type FisherDiagonal,
-  type FisherOptions,
-  trace,
-} from './fisher.ts';
+export { diagonalFisher, type FisherDiagonal, type FisherOptions, trace } from './fisher.ts';
 export {
   closestSources,
   type DistanceMatrix,

@@ -1,15 +1,17 @@
 import { FathomError } from '../engine/errors.ts';
 
+/** NHWC: bytes, which nets see as pixel / 255, or floats, which they see as they are. */
+export type Pixels = Uint8Array | Float32Array;
+
 /** Labelled images as they are stored. */
-export interface ImageSet {
+export interface ImageSet<P extends Pixels = Uint8Array> {
   /** Names the set in messages. */
   name: string;
   count: number;
   height: number;
   width: number;
   channels: number;
-  /** NHWC, 0 to 255. */
-  pixels: Uint8Array;
+  pixels: P;
   /** One a picture, below `classes`. */
   labels: Uint8Array | Uint32Array;
   classes: number;
@@ -23,7 +25,7 @@ export interface ImageSets {
 
 /** Some images of a set, in an order of their own, with the labels a task gives them. */
 export interface Examples {
-  images: ImageSet;
+  images: ImageSet<Pixels>;
   /** Positions in `images`. */
   index: Uint32Array;
   /** In the task's own numbering, parallel to `index`. */
@@ -44,16 +46,17 @@ export interface Task {
 /**
  * The images at some positions of `examples`.
  *
- * @returns NHWC, each value pixel / 255 rounded to f32, so in [0, 1]
+ * @returns NHWC; of bytes pixel / 255 rounded to f32, so in [0, 1]
  */
 export function gatherImages(examples: Examples, positions: Uint32Array): Float32Array {
   const { pixels, height, width, channels } = examples.images;
   const size = height * width * channels;
+  const full = pixels instanceof Uint8Array ? 255 : 1;
   const values = new Float32Array(positions.length * size);
   let to = 0;
   for (const position of positions) {
     let from = at(examples.index, position) * size;
-    for (const end = from + size; from < end; from++) values[to++] = pixels[from]! / 255;
+    for (const end = from + size; from < end; from++) values[to++] = pixels[from]! / full;
   }
   return values;
 }

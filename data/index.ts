@@ -5,6 +5,7 @@ export {
   gatherLabels,
   type ImageSet,
   type ImageSets,
+  type Pixels,
   type Task,
 } from './dataset.ts';
 export { type IdxArray, type IdxKind, imageSetFromIdx, parseIdx } from './idx.ts';

@@ -94,7 +94,7 @@ function gemm(source: F32, weights: F32, result: F32, shape: GemmShape, g: ConvG
   const steps = Math.ceil((shape.kernelHeight * shape.kernelWidth * shape.channels) / 4);
   gpu.scope(() => {
     for (const run of sampleRuns(gpu, shape.samples, [source, result], shape)) {
-      const rows = run.lines * shape.outHeight * shape.outWidth;
+      const rows = run.lines * shape.outHeight * run.size.outWidth;
       const plan = planGemm({
         rows,
         columns: shape.columns,

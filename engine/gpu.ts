@@ -29,6 +29,8 @@ const UNIFORM_STRIDE = 256;
 const IDLE_BYTES_CAP = 512 * 1024 * 1024;
 const BIND_GROUP_CAP = 4096;
 const STAGING_BYTES = 64 * 1024;
+/** How long after a rejection the report of a lost device is waited for. */
+const LOSS_REPORT_MS = 100;
 
 interface Staging {
   buffer: GPUBuffer;
@@ -246,6 +248,7 @@ export class Gpu {
 
   /** Waits until everything recorded has run. @throws FathomError what the device reported meanwhile */
   async finish(): Promise<void> {
+    this.throwFailure();
     this.submit();
     await this.guard(this.device.queue.onSubmittedWorkDone());
     this.throwFailure();
@@ -359,7 +362,11 @@ export class Gpu {
     try {
       return await Promise.race([work, this.lost]);
     } catch (cause) {
-      throw this.failure ?? deviceError(cause as Error);
+      // wgpu rejects the work of a lost device some milliseconds before it reports the loss.
+      const pause = new Promise((resolve) => setTimeout(resolve, LOSS_REPORT_MS));
+      if (!this.failure) await Promise.race([pause, this.lost.catch(() => undefined)]);
+      this.throwFailure();
+      throw deviceError(cause as Error);
     }
   }
 

@@ -45,9 +45,10 @@ export function linkShader(
   module: ShaderName,
   conditions: Conditions,
 ): string {
-  const every = new Set([...sources.values()].flatMap((text) => [...conditionNames(text)]));
+  const used = imported(sources, module);
+  const every = new Set([...used.values()].flatMap((text) => [...conditionNames(text)]));
   const values = Object.fromEntries([...every].map((name) => [name, conditions[name] ?? false]));
-  const weslSrc = Object.fromEntries([...sources].map(([name, text]) => [`${name}.wgsl`, text]));
+  const weslSrc = Object.fromEntries([...used].map(([name, text]) => [`${name}.wgsl`, text]));
   try {
     return _linkSync({ weslSrc, rootModuleName: module, conditions: values }).dest.text;
   } catch (cause) {
@@ -58,6 +59,19 @@ export function linkShader(
       cause,
     });
   }
+}
+
+/** A module and those it imports, directly or not: the linker parses all it is given. */
+function imported(sources: ReadonlyMap<ShaderName, string>, root: ShaderName): Map<ShaderName, string> {
+  const found = new Map<ShaderName, string>();
+  const waiting = [root];
+  for (let name = waiting.pop(); name !== undefined; name = waiting.pop()) {
+    const text = sources.get(name);
+    if (text === undefined || found.has(name)) continue;
+    found.set(name, text);
+    for (const [, other] of text.matchAll(/^import package::(\w+)/gm)) waiting.push(other as ShaderName);
+  }
+  return found;
 }
 
 function* conditionNames(text: string): Generator<string> {

@@ -78,7 +78,7 @@ export class Tape {
   ): Tensor<'f32'>[] {
     return this.gpu.scope(() => {
       const wanted = new Set<Tensor>(parameters);
-      const needed = this.reachableFrom(wanted);
+      const downstream = this.outputsFrom(wanted);
       const results = new Map<Tensor, Tensor<'f32'>>();
       const upstreams = new Map<Tensor, Tensor<'f32'>>([[output, fill(this.gpu, output.shape, 1)]]);
       for (const entry of this.entries.toReversed()) {
@@ -91,7 +91,8 @@ export class Tape {
             const before = results.get(input);
             if (before && mode === 'fisher') throw sharedParameter(entry.op, input);
             results.set(input, before ? replace(before, term) : term);
-          } else if (needed.has(input)) {
+          }
+          if (downstream.has(input)) {
             const term = entry.rule.gradient(i, upstream);
             const before = upstreams.get(input);
             upstreams.set(input, before ? replace(before, term) : term);
@@ -103,11 +104,11 @@ export class Tape {
     });
   }
 
-  /** Tensors that depend on one of `sources`. */
-  private reachableFrom(sources: ReadonlySet<Tensor>): Set<Tensor> {
-    const reached = new Set(sources);
+  /** Outputs that depend on one of `sources`. */
+  private outputsFrom(sources: ReadonlySet<Tensor>): Set<Tensor> {
+    const reached = new Set<Tensor>();
     for (const entry of this.entries) {
-      if (entry.inputs.some((input) => reached.has(input))) reached.add(entry.output);
+      if (entry.inputs.some((input) => sources.has(input) || reached.has(input))) reached.add(entry.output);
     }
     return reached;
   }

@@ -26,6 +26,14 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> result: array<Value>;
 @group(0) @binding(3) var<storage, read_write> winner: array<Index>;
 
+/// By the bits: comparisons with NaN come out either way on some adapters.
+@if(CHANNELS_VEC4) fn is_nan(x: vec4f) -> vec4<bool> {
+  return (bitcast<vec4u>(x) & vec4u(0x7fffffffu)) > vec4u(0x7f800000u);
+}
+@if(!CHANNELS_VEC4) fn is_nan(x: f32) -> bool {
+  return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u;
+}
+
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let i = linear_index(id, groups);
@@ -46,9 +54,10 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     let tx = x + tap % params.kernel;
     let ok = (ty < params.height) & (tx < params.width);
     let value = image[select(0u, ((base + ty) * params.width + tx) * params.channels + c, ok)];
-    // `!(value <= best)` lets a NaN win, as in PyTorch.
-    @if(CHANNELS_VEC4) let better = (!(value <= best) | vec4<bool>(!found)) & vec4<bool>(ok);
-    @if(!CHANNELS_VEC4) let better = (!(value <= best) | !found) & ok;
+    // A NaN wins and stays, as in PyTorch.
+    let greater = is_nan(value) | ((value > best) & !is_nan(best));
+    @if(CHANNELS_VEC4) let better = (greater | vec4<bool>(!found)) & vec4<bool>(ok);
+    @if(!CHANNELS_VEC4) let better = (greater | !found) & ok;
     best = select(best, value, better);
     index = select(index, Index(tap), better);
     found = found | ok;

@@ -1,6 +1,6 @@
 import { addPartials } from '../convolution.ts';
 import { FathomError } from '../errors.ts';
-import { planBiasGradient } from '../planner.ts';
+import { batchRuns, planBiasGradient } from '../planner.ts';
 import type { Tape } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
 import { mapElements } from './elementwise.ts';
@@ -30,13 +30,16 @@ export function bias(tape: Tape, x: Tensor<'f32'>, b: Tensor<'f32'>): Tensor<'f3
 
 function summed(upstream: Tensor<'f32'>, channels: number, fisher: boolean): Tensor<'f32'> {
   const { gpu } = upstream;
-  return gpu.scope(() => {
-    const samplesPerChunk = planBiasGradient(upstream.shape[0]!, channels, gpu.software);
-    const partial = partialSums(upstream, channels, samplesPerChunk, fisher);
-    const result = gpu.empty([channels], 'f32');
-    addPartials(partial, result, partial.shape[0]!, false);
-    return result;
+  const samples = upstream.shape[0]!;
+  const result = gpu.empty([channels], 'f32');
+  gpu.scope(() => {
+    for (const { start, count } of batchRuns(samples, [upstream.bytes / samples], gpu.maxBindingBytes)) {
+      const samplesPerChunk = planBiasGradient(count, channels, gpu.software);
+      const partial = partialSums(upstream.slice(start, count), channels, samplesPerChunk, fisher);
+      addPartials(partial, result, partial.shape[0]!, start > 0);
+    }
   });
+  return result;
 }
 
 function partialSums(

@@ -28,6 +28,7 @@ export const nodeRuntime: Runtime = {
   version: `Node ${process.versions.node} (webgpu ${dawnVersion()})`,
   async openAdapter(mode) {
     const dawn = await loadDawn();
+    calmPolling();
     const sources = [systemSource(dawn)];
     if (hasEmbeddedDriver()) sources.push(embeddedSource(dawn));
     return chooseAdapter(mode, process.env.FATHOM_ADAPTER, sources, REMEDY);
@@ -54,6 +55,26 @@ function instance(dawn: Dawn, name: string, flags: string[]): GPU {
     instances.set(name, gpu);
   }
   return gpu;
+}
+
+let calm = false;
+
+/**
+ * While anything is pending Dawn polls by `setImmediate` without pause, which takes a whole core from a software
+ * adapter that runs on the same ones. Its callbacks are known by being native and nameless; they are put off by a
+ * millisecond, everyone else's are passed on untouched.
+ */
+function calmPolling(): void {
+  if (calm) return;
+  calm = true;
+  const immediately = globalThis.setImmediate;
+  const isDawns = (callback: unknown) =>
+    typeof callback === 'function' &&
+    callback.name === '' &&
+    Function.prototype.toString.call(callback).includes('[native code]');
+  const patched = (callback: (...args: unknown[]) => void, ...args: unknown[]) =>
+    isDawns(callback) ? setTimeout(callback, 1) : immediately(callback, ...args);
+  globalThis.setImmediate = Object.assign(patched, immediately) as unknown as typeof setImmediate;
 }
 
 /** Whether the system has a Vulkan loader; asked before the embedded one answers to the same name. */

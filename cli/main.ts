@@ -1,0 +1,42 @@
+#!/usr/bin/env node
+import process from 'node:process';
+import { Command, CommanderError } from 'commander';
+import { FathomError } from '../engine/index.ts';
+import { version } from './command.ts';
+import { addDemo } from './demo.ts';
+import { addDistance } from './distance.ts';
+import { addDoctor } from './doctor.ts';
+import { addFisher } from './fisher.ts';
+
+const program = new Command('fathom')
+  .description('How far is one task from another? Fisher task distances on WebGPU.')
+  .version(version)
+  .exitOverride()
+  .showHelpAfterError('Run it with --help to see its usage.');
+for (const add of [addDemo, addDoctor, addFisher, addDistance]) add(program);
+
+// A reader such as `head` that closes its end early is no failure.
+process.stdout.on('error', (error: Error & { code?: string }) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit();
+});
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  process.exitCode = report(error);
+}
+
+/** Says on stderr what went wrong; gives the exit code: 0 for a request for help, 2 for wrong usage, else 1. */
+function report(error: unknown): number {
+  // Commander has already written its message.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+  const debug = Boolean(process.env.FATHOM_DEBUG);
+  if (error instanceof FathomError) console.error(error.toLine());
+  else {
+    const message = error instanceof Error ? error.message : String(error);
+    console.error(debug ? message : `${message} (run with FATHOM_DEBUG=1 for the trace)`);
+  }
+  if (debug) console.error(error);
+  return 1;
+}

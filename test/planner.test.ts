@@ -1,0 +1,196 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import {
+  batchRuns,
+  type Family,
+  type GemmFacts,
+  planBiasGradient,
+  planGemm,
+  planPerSampleGradient,
+  planWeightGradient,
+  type WeightGradientFacts,
+  type WeightGradientPlan,
+} from '../engine/planner.ts';
+
+/** Groups of four rows of a weight gradient that one tile of a family covers; see shaders/wgrad_*.wgsl. */
+const TILE_STEPS = { register: 2, tiled: 8 };
+/** Tiles a workgroup covers: one an invocation, or one a workgroup. */
+const TILES_PER_GROUP = { register: 64, tiled: 1 };
+
+const MIB = 2 ** 20;
+const adapter = {
+  software: fc.boolean(),
+  family: fc.option(fc.constantFrom<Family>('register', 'tiled'), { nil: undefined }),
+};
+
+function defined<T extends { family?: Family | undefined }>({ family, ...facts }: T) {
+  return family ? { ...facts, family } : facts;
+}
+
+const gemms: fc.Arbitrary<GemmFacts> = fc
+  .record({ rows: fc.integer({ min: 1, max: 1e6 }), columns: fc.integer({ min: 1, max: 5000 }), ...adapter })
+  .map(defined) as fc.Arbitrary<GemmFacts>;
+
+const weightGradients: fc.Arbitrary<WeightGradientFacts> = fc
+  .record({
+    taps: fc.integer({ min: 1, max: 49 }),
+    inChannels: fc.integer({ min: 1, max: 300 }),
+    outChannels: fc.integer({ min: 1, max: 300 }),
+    samples: fc.integer({ min: 1, max: 5000 }),
+    pixels: fc.integer({ min: 1, max: 4000 }),
+    maxBindingBytes: fc.integer({ min: 64 * 1024, max: 1024 * MIB }),
+    ...adapter,
+  })
+  .map(({ taps, inChannels, ...facts }) => ({
+    ...defined(facts),
+    steps: Math.ceil((taps * inChannels) / 4),
+    size: taps * inChannels * facts.outChannels,
+  })) as fc.Arbitrary<WeightGradientFacts>;
+
+function checkWeightGradient(facts: WeightGradientFacts, plan: WeightGradientPlan): void {
+  const { family, chunks, samplesPerChunk, columnTiles, tileColumns, workgroups } = plan;
+  assert.equal(family, facts.family ?? family);
+  assert.ok(Number.isInteger(samplesPerChunk) && samplesPerChunk >= 1);
+  assert.equal(chunks, Math.ceil(facts.samples / samplesPerChunk), 'no chunk empty, no sample left');
+  const columns4 = Math.ceil(facts.outChannels / 4);
+  assert.ok(columnTiles * tileColumns >= columns4, 'columns covered');
+  assert.ok((columnTiles - 1) * tileColumns < columns4, 'no tile of columns empty');
+  const tiles = Math.ceil(facts.steps / TILE_STEPS[family]) * columnTiles * chunks;
+  const covered = workgroups * TILES_PER_GROUP[family];
+  assert.ok(covered >= tiles && covered - tiles < TILES_PER_GROUP[family], 'grid covers the tiles');
+}
+
+test('planGemm covers rows and columns with no tile and no workgroup to spare', () => {
+  fc.assert(
+    fc.property(gemms, (facts) => {
+      const { family, tileColumns, columnTiles, workgroups } = planGemm(facts);
+      assert.equal(family, facts.family ?? family);
+      const columns4 = Math.ceil(facts.columns / 4);
+      assert.ok(columnTiles * tileColumns >= columns4 && (columnTiles - 1) * tileColumns < columns4);
+      const tileRows = family === 'tiled' ? 32 : tileColumns === 4 ? 8 : 16; // see shaders/gemm_*.wgsl
+      const tiles = Math.ceil(facts.rows / tileRows) * columnTiles;
+      const covered = workgroups * TILES_PER_GROUP[family];
+      assert.ok(workgroups >= 1 && covered >= tiles && covered - tiles < TILES_PER_GROUP[family]);
+    }),
+  );
+});
+
+test('planWeightGradient covers weights and samples, and its partial results fit a share of a binding', () => {
+  fc.assert(
+    fc.property(weightGradients, (facts) => {
+      const plan = planWeightGradient(facts);
+      checkWeightGradient(facts, plan);
+      assert.ok(plan.chunks === 1 || plan.chunks * facts.size * 4 <= facts.maxBindingBytes / 4);
+    }),
+  );
+});
+
+test('planPerSampleGradient makes a chunk of every sample', () => {
+  fc.assert(
+    fc.property(weightGradients, (facts) => {
+      const plan = planPerSampleGradient(facts);
+      checkWeightGradient(facts, plan);
+      assert.equal(plan.chunks, facts.samples);
+      assert.equal(plan.samplesPerChunk, 1);
+      assert.equal(plan.family, planWeightGradient(facts).family);
+    }),
+  );
+});
+
+test('more samples per chunk are taken only when the adapter is busy or memory is short', () => {
+  const facts = { software: true, steps: 8, outChannels: 16, samples: 64, pixels: 196, size: 500 };
+  const roomy = planWeightGradient({ ...facts, maxBindingBytes: 128 * MIB });
+  assert.equal(roomy.chunks, 64);
+  const tight = planWeightGradient({ ...facts, maxBindingBytes: 8 * 4 * 500 * 4 });
+  assert.equal(tight.chunks, 8);
+  const many = planWeightGradient({ ...facts, samples: 1_000_000, maxBindingBytes: 128 * MIB });
+  assert.ok(many.chunks < 5000);
+});
+
+test('software adapters get the register family, GPUs the tiled one unless the shape is tiny', () => {
+  fc.assert(
+    fc.property(gemms, weightGradients, (gemm, weights) => {
+      assert.equal(planGemm({ rows: gemm.rows, columns: gemm.columns, software: true }).family, 'register');
+      const { family: _, ...free } = weights;
+      assert.equal(planWeightGradient({ ...free, software: true }).family, 'register');
+    }),
+  );
+  const large = {
+    steps: 36,
+    outChannels: 32,
+    samples: 64,
+    pixels: 196,
+    size: 4608,
+    maxBindingBytes: 128 * MIB,
+  };
+  assert.equal(planGemm({ rows: 12544, columns: 32, software: false }).family, 'tiled');
+  assert.equal(planWeightGradient({ ...large, software: false }).family, 'tiled');
+  assert.equal(planGemm({ rows: 8, columns: 32, software: false }).family, 'register');
+  assert.equal(planGemm({ rows: 12544, columns: 10, software: false }).family, 'register');
+  assert.equal(planWeightGradient({ ...large, pixels: 1, software: false }).family, 'register');
+});
+
+test('batchRuns covers the batch once, in order, within the limit and on aligned offsets', () => {
+  const cases = fc.record({
+    count: fc.integer({ min: 1, max: 3000 }),
+    bytes: fc.array(
+      fc.integer({ min: 1, max: 5000 }).map((n) => 4 * n),
+      { minLength: 1, maxLength: 3 },
+    ),
+    limit: fc.integer({ min: 1024, max: MIB }),
+  });
+  let split = 0;
+  fc.assert(
+    fc.property(cases, ({ count, bytes, limit }) => {
+      const runs = batchRuns(count, bytes, limit);
+      let next = 0;
+      for (const run of runs) {
+        assert.equal(run.start, next);
+        assert.ok(run.count >= 1);
+        next += run.count;
+      }
+      assert.equal(next, count);
+      if (runs.length === 1) return;
+      split++;
+      for (const run of runs) {
+        for (const size of bytes) {
+          assert.ok(run.count * size <= limit);
+          assert.equal((run.start * size) % 256, 0);
+        }
+      }
+    }),
+    { numRuns: 500 },
+  );
+  assert.ok(split > 50, `only ${split} cases were split`);
+});
+
+test('batchRuns splits only what does not fit, and gives up where not one aligned run fits', () => {
+  assert.deepEqual(batchRuns(10, [400, 100], 4000), [{ start: 0, count: 10 }]);
+  assert.deepEqual(batchRuns(10, [512, 256], 2048), [
+    { start: 0, count: 4 },
+    { start: 4, count: 4 },
+    { start: 8, count: 2 },
+  ]);
+  assert.deepEqual(batchRuns(100, [4], 256), [
+    { start: 0, count: 64 },
+    { start: 64, count: 36 },
+  ]);
+  assert.deepEqual(batchRuns(100, [20], 1024), [{ start: 0, count: 100 }]);
+});
+
+test('planBiasGradient splits samples into whole chunks that suit the adapter', () => {
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 1, max: 1e5 }),
+      fc.integer({ min: 1, max: 4096 }),
+      fc.boolean(),
+      (samples, channels, software) => {
+        const samplesPerChunk = planBiasGradient(samples, channels, software);
+        assert.ok(Number.isInteger(samplesPerChunk) && samplesPerChunk >= 1 && samplesPerChunk <= samples);
+      },
+    ),
+  );
+  assert.equal(planBiasGradient(64, 8, true), 1);
+  assert.equal(planBiasGradient(64, 4096, true), 64);
+});

@@ -1,0 +1,60 @@
+import { test } from 'node:test';
+import { Random, type Shape } from '../engine/index.ts';
+import { type Array64, type ReferenceOp, reference } from '../engine/reference.ts';
+import { assertClose } from './assertions.ts';
+import { gaussian, losses, NETWORK_INPUT, referenceGradients, smallNetwork } from './op_checks.ts';
+
+/** Central differences of `f` by each entry of `x`; exact to about 1e-9 for steps of 1e-5. */
+const differences = (x: Array64, f: () => number): Float64Array =>
+  x.data.map((value, i) => {
+    const step = 1e-5;
+    x.data[i] = value + step;
+    const above = f();
+    x.data[i] = value - step;
+    const below = f();
+    x.data[i] = value;
+    return (above - below) / (2 * step);
+  });
+const total = (x: Array64) => x.data.reduce((a, b) => a + b, 0);
+
+test('gradients of a whole network are its central differences', () => {
+  const random = new Random(4);
+  const x = gaussian(random, [2, ...NETWORK_INPUT.slice(1)]);
+  const layers = smallNetwork(random, new Uint32Array([2, 0]));
+  const exact = referenceGradients(layers, x);
+  const parameters = layers.flatMap(([, , w]) => w ?? []);
+  for (const [i, w] of parameters.entries()) {
+    const measured = differences(w, () => total(losses(layers, x).at(-1)!));
+    assertClose(measured, exact[i]!.data, 1e-7, `parameter ${i}`);
+  }
+});
+
+const conv = { stride: 2, padding: [1, 2] } as const;
+const ops: [string, ReferenceOp, ...Shape[]][] = [
+  ['conv2d', reference.conv2d(conv), [2, 5, 4, 3], [2, 3, 3, 5]],
+  ['linear', reference.linear(), [3, 4], [2, 4]],
+  ['bias', reference.bias(), [2, 3, 2, 3], [3]],
+  ['relu', reference.relu(), [12]],
+  ['add', reference.add(), [5], [5]],
+  ['multiply', reference.multiply(), [5], [5]],
+  ['scale', reference.scale(-0.3), [5]],
+  ['maxpool2d', reference.maxpool2d({ kernel: 3, stride: 2, padding: 1 }), [2, 6, 5, 2]],
+  ['flatten', reference.flatten(), [2, 3, 2, 4]],
+  ['softmaxCrossEntropy', reference.softmaxCrossEntropy([0, 4, 1], 2), [3, 3]],
+  ['sum', reference.sum(), [7]],
+  ['mean', reference.mean(), [7]],
+];
+for (const [name, op, ...inputShapes] of ops) {
+  test(`gradients of ${name} are its central differences`, () => {
+    const random = new Random(6);
+    const inputs = inputShapes.map((shape) => gaussian(random, shape));
+    const upstream = gaussian(random, op.forward(...inputs).shape);
+    const exact = op.gradient(inputs, upstream);
+    for (const [i, x] of inputs.entries()) {
+      const measured = differences(x, () =>
+        total(reference.multiply().forward(op.forward(...inputs), upstream)),
+      );
+      assertClose(measured, exact[i]!.data, 1e-8, `input ${i}`);
+    }
+  });
+}
