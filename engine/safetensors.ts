@@ -16,7 +16,7 @@ export type SafetensorsDtype = keyof DataOf;
 
 /** One tensor in row-major order; `data` has as many values as the shape says, one for the shape []. */
 export type SafetensorsTensor = {
-  [D in SafetensorsDtype]: { dtype: D; shape: number[]; data: DataOf[D] };
+  [D in SafetensorsDtype]: { dtype: D; shape: readonly number[]; data: DataOf[D] };
 }[SafetensorsDtype];
 
 /** What a safetensors file holds, tensors in the order of its header. */

@@ -7,10 +7,14 @@ import type { Shape, Tensor } from './tensor.ts';
 export interface Rule {
   /** Gradient for input `i`, summed over the batch where the input is a parameter. */
   gradient(i: number, upstream: Tensor<'f32'>): Tensor<'f32'>;
-  /** Parameter inputs: explicit per-sample gradients, [samples, ...shape of the input]. */
-  perSample?(i: number, upstream: Tensor<'f32'>): Tensor<'f32'>;
-  /** Parameter inputs: sum over samples of the squared per-sample gradients, in the input's shape. */
-  fisher?(i: number, upstream: Tensor<'f32'>): Tensor<'f32'>;
+  /** The one input that is a parameter; without it the op has none, and no per-sample rules. */
+  parameter?: {
+    input: number;
+    /** Explicit per-sample gradients, [samples, ...shape of the parameter]. */
+    perSample(upstream: Tensor<'f32'>): Tensor<'f32'>;
+    /** Sum over samples of the squared per-sample gradients, in the parameter's shape. */
+    fisher(upstream: Tensor<'f32'>): Tensor<'f32'>;
+  };
 }
 
 interface Entry {
@@ -122,15 +126,16 @@ function replace(before: Tensor<'f32'>, term: Tensor<'f32'>): Tensor<'f32'> {
 }
 
 function parameterTerm(entry: Entry, i: number, upstream: Tensor<'f32'>, mode: ParameterRule): Tensor<'f32'> {
-  const rule = entry.rule[mode];
-  if (!rule) {
+  if (mode === 'gradient') return entry.rule.gradient(i, upstream);
+  const { parameter } = entry.rule;
+  if (parameter?.input !== i) {
     throw new FathomError({
       code: 'no-per-sample-rule',
       message: `The op ${entry.op} has no per-sample rule for its input ${i}`,
       fix: 'Differentiate by parameters of layers that have one, or add the rule to the op',
     });
   }
-  return rule.call(entry.rule, i, upstream);
+  return parameter[mode](upstream);
 }
 
 function sharedParameter(op: string, parameter: Tensor): FathomError {

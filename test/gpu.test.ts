@@ -257,6 +257,8 @@ describe('misuse', () => {
       const y = linear(tape, linear(tape, relu(tape, x), w), w);
       assert.throws(() => tape.squaredGradients(y, [w]), failsWith('shared-parameter', /3,3/));
       assert.throws(() => tape.squaredGradients(y, [x]), failsWith('no-per-sample-rule', /relu/));
+      const direct = linear(tape, x, w);
+      assert.throws(() => tape.squaredGradients(direct, [x]), failsWith('no-per-sample-rule', /linear/));
     });
     assert.equal(gpu.liveTensors, 0);
   });

@@ -23,8 +23,11 @@ export function bias(tape: Tape, x: Tensor<'f32'>, b: Tensor<'f32'>): Tensor<'f3
   const y = mapElements(tape.gpu, 'ADD_BIAS', x, b);
   return tape.record('bias', [x, b], y, {
     gradient: (i, upstream) => (i === 0 ? upstream.reshape(x.shape) : summed(upstream, channels, false)),
-    perSample: (_, upstream) => partialSums(upstream, channels, 1, false).reshape([x.shape[0]!, channels]),
-    fisher: (_, upstream) => summed(upstream, channels, true),
+    parameter: {
+      input: 1,
+      perSample: (upstream) => partialSums(upstream, channels, 1, false),
+      fisher: (upstream) => summed(upstream, channels, true),
+    },
   });
 }
 

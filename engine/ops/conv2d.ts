@@ -38,8 +38,11 @@ export function conv2d(
       convolveTransposed(upstream, weights, dx, g);
       return dx;
     },
-    perSample: (_, upstream) => perSampleWeightGradient(x, upstream, weights.shape, g),
-    fisher: (_, upstream) => weightGradient(x, upstream, weights.shape, 'fisher', g),
+    parameter: {
+      input: 1,
+      perSample: (upstream) => perSampleWeightGradient(x, upstream, weights.shape, g),
+      fisher: (upstream) => weightGradient(x, upstream, weights.shape, 'fisher', g),
+    },
   });
 }
 

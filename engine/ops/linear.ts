@@ -49,10 +49,13 @@ export function linear(tape: Tape, x: Tensor<'f32'>, weights: Tensor<'f32'>): Te
       convolveTransposed(upstream, weights, dx, line);
       return dx;
     },
-    perSample(_, upstream) {
-      const points = { ...line, samples, width: 1, outWidth: 1 };
-      return perSampleWeightGradient(x, upstream, weights.shape, points);
+    parameter: {
+      input: 1,
+      perSample(upstream) {
+        const points = { ...line, samples, width: 1, outWidth: 1 };
+        return perSampleWeightGradient(x, upstream, weights.shape, points);
+      },
+      fisher: (upstream) => weightGradient(x, upstream, weights.shape, 'squared', line),
     },
-    fisher: (_, upstream) => weightGradient(x, upstream, weights.shape, 'squared', line),
   });
 }
