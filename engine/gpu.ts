@@ -10,6 +10,7 @@ import {
 } from './kernel.ts';
 import type { Family } from './planner.ts';
 import { BufferPool, type PooledBuffer } from './pool.ts';
+import { Readback } from './readback.ts';
 import { type AdapterMode, currentRuntime, type OpenedAdapter, type Runtime } from './runtime/runtime.ts';
 import { type ArrayOf, type DType, type Shape, Storage, sizeOf, Tensor } from './tensor.ts';
 
@@ -28,15 +29,8 @@ const SUBMIT_AFTER = 128;
 const UNIFORM_STRIDE = 256;
 const IDLE_BYTES_CAP = 512 * 1024 * 1024;
 const BIND_GROUP_CAP = 4096;
-const STAGING_BYTES = 64 * 1024;
 /** How long after a rejection the report of a lost device is waited for. */
 const LOSS_REPORT_MS = 100;
-
-interface Staging {
-  buffer: GPUBuffer;
-  used: number;
-  done: Promise<ArrayBuffer>;
-}
 
 /**
  * The one GPU device of a process: adapter, queue, kernels and memory. Commands are recorded at once and run in
@@ -52,7 +46,7 @@ export class Gpu {
   private encoder: GPUCommandEncoder | undefined;
   private pass: GPUComputePassEncoder | undefined;
   private recorded = 0;
-  private staging: Staging | undefined;
+  private readonly readback: Readback;
   private readonly scopes: Set<Tensor>[] = [];
   private readonly live = new Set<Tensor>();
   private failure: FathomError | undefined;
@@ -69,6 +63,11 @@ export class Gpu {
     const limit = device.limits.maxStorageBufferBindingSize;
     this.maxBindingBytes = Math.min(limit, options.maxBindingBytes ?? limit);
     this.pool = new BufferPool(device, IDLE_BYTES_CAP);
+    this.readback = new Readback(
+      device,
+      () => this.submit(),
+      (work) => this.guard(work),
+    );
     this.uniforms = device.createBuffer({
       size: this.uniformBytes.byteLength,
       usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
@@ -139,21 +138,16 @@ export class Gpu {
   tensor(data: Uint32Array, shape: Shape): Tensor<'u32'>;
   tensor(data: Int32Array, shape: Shape): Tensor<'i32'>;
   tensor(data: Float32Array | Uint32Array | Int32Array, shape: Shape): Tensor {
-    if (data.length !== sizeOf(shape)) {
-      throw new FathomError({
-        code: 'shape-mismatch',
-        message: `${data.length} values cannot fill a tensor of shape [${shape}]`,
-        fix: `Give ${sizeOf(shape)} values`,
-      });
-    }
+    requireSize(data, shape);
     const dtype = data instanceof Float32Array ? 'f32' : data instanceof Uint32Array ? 'u32' : 'i32';
     const tensor = this.empty(shape, dtype);
     this.write(tensor, data);
     return tensor;
   }
 
-  /** Overwrites a tensor's values. */
+  /** Overwrites a tensor's values. @throws FathomError `shape-mismatch` */
   write(tensor: Tensor, data: Float32Array | Uint32Array | Int32Array): void {
+    requireSize(data, tensor.shape);
     // A queue write runs before commands not yet submitted, and this buffer may have served one of them.
     this.submit();
     const bytes = data as Float32Array<ArrayBuffer>;
@@ -257,25 +251,12 @@ export class Gpu {
   /** Copies a tensor out; see {@link Tensor.read}. */
   async read<D extends DType>(tensor: Tensor<D>): Promise<ArrayOf[D]> {
     this.throwFailure();
-    const bytes = tensor.bytes;
-    if (bytes === 0) return view(tensor.dtype, new ArrayBuffer(0));
-    let staging = this.staging;
-    if (!staging || staging.used + bytes > staging.buffer.size) {
-      staging = this.openStaging(bytes);
-    }
-    const start = staging.used;
-    staging.used += bytes;
+    if (tensor.size === 0) return view(tensor.dtype, new ArrayBuffer(0));
+    const { buffer } = tensor.pooled;
     this.closePass();
-    this.openEncoder().copyBufferToBuffer(
-      tensor.pooled.buffer,
-      tensor.offset * 4,
-      staging.buffer,
-      start,
-      bytes,
-    );
-    const copy = await staging.done;
+    const copy = await this.readback.copy(this.openEncoder(), buffer, tensor.offset * 4, tensor.bytes);
     this.throwFailure();
-    return view(tensor.dtype, copy.slice(start, start + bytes));
+    return view(tensor.dtype, copy);
   }
 
   /** Destroys the device; tensors die with it. */
@@ -339,25 +320,6 @@ export class Gpu {
     if (this.pool.destroyDropped()) this.bindGroups.clear();
   }
 
-  /** A buffer that collects the reads of this turn; it is submitted and mapped in the next microtask. */
-  private openStaging(bytes: number): Staging {
-    const buffer = this.device.createBuffer({
-      size: Math.max(STAGING_BYTES, bytes),
-      usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
-    });
-    const staging: Staging = { buffer, used: 0, done: Promise.resolve(new ArrayBuffer(0)) };
-    staging.done = Promise.resolve().then(async () => {
-      if (this.staging === staging) this.staging = undefined;
-      this.submit();
-      await this.guard(buffer.mapAsync(GPUMapMode.READ, 0, staging.used));
-      const copy = buffer.getMappedRange(0, staging.used).slice(0);
-      buffer.destroy();
-      return copy;
-    });
-    this.staging = staging;
-    return staging;
-  }
-
   private async guard<T>(work: Promise<T>): Promise<T> {
     try {
       return await Promise.race([work, this.lost]);
@@ -384,6 +346,15 @@ export class Gpu {
       throw failure;
     }
   }
+}
+
+function requireSize(data: { length: number }, shape: Shape): void {
+  if (data.length === sizeOf(shape)) return;
+  throw new FathomError({
+    code: 'shape-mismatch',
+    message: `${data.length} values cannot fill a tensor of shape [${shape}]`,
+    fix: `Give ${sizeOf(shape)} values`,
+  });
 }
 
 function view<D extends DType>(dtype: D, buffer: ArrayBuffer): ArrayOf[D] {

@@ -15,6 +15,7 @@ export const shaderNames = [
   'pack_weights',
   'partial_sum',
   'patches',
+  'pooling',
   'random_bits',
   'result_store',
   'segment_sum',

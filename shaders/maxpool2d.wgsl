@@ -1,27 +1,9 @@
 // Y[n, oy, ox, c] = max over (ky, kx) of X[n, oy * stride - padding + ky, ox * stride - padding + kx, c], taps
 // outside the image left out; winner[...] = ky * kernel + kx of the first maximum, as in PyTorch.
-// With CHANNELS_VEC4 `channels` counts vec4s, so that channels % 4 == 0 goes four at a time.
 // Dispatch: one invocation an output element (or vec4).
 import package::dispatch::linear_index;
+import package::pooling::{params, Value, Index};
 
-@if(CHANNELS_VEC4) alias Value = vec4f;
-@if(!CHANNELS_VEC4) alias Value = f32;
-@if(CHANNELS_VEC4) alias Index = vec4u;
-@if(!CHANNELS_VEC4) alias Index = u32;
-
-struct Params {
-  count: u32,
-  height: u32,
-  width: u32,
-  channels: u32,
-  out_height: u32,
-  out_width: u32,
-  kernel: u32,
-  stride: u32,
-  padding: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> image: array<Value>;
 @group(0) @binding(2) var<storage, read_write> result: array<Value>;
 @group(0) @binding(3) var<storage, read_write> winner: array<Index>;

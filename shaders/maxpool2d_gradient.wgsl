@@ -2,25 +2,8 @@
 // gather over windows, oy and ox ascending, so that no two invocations add to one element.
 // Dispatch: one invocation an input element (or vec4 with CHANNELS_VEC4).
 import package::dispatch::linear_index;
+import package::pooling::{params, Value, Index};
 
-@if(CHANNELS_VEC4) alias Value = vec4f;
-@if(!CHANNELS_VEC4) alias Value = f32;
-@if(CHANNELS_VEC4) alias Index = vec4u;
-@if(!CHANNELS_VEC4) alias Index = u32;
-
-struct Params {
-  count: u32,
-  height: u32,
-  width: u32,
-  channels: u32,
-  out_height: u32,
-  out_width: u32,
-  kernel: u32,
-  stride: u32,
-  padding: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> gradient: array<Value>;
 @group(0) @binding(2) var<storage, read> winner: array<Index>;
 @group(0) @binding(3) var<storage, read_write> result: array<Value>;

@@ -135,7 +135,7 @@ const skip = golden ? false : 'the reference values are not here: set FATHOM_SHA
 function saveGolden(): { source: string; target: string; data: string } {
   const weights = (salt: number) => {
     const entries = [...goldenWeights(golden!, salt)].map(([name, { shape, data }]) => {
-      return [name, { dtype: 'F32' as const, shape: [...shape], data }] as const;
+      return [name, { dtype: 'F32', shape: [...shape], data }] as [string, SafetensorsTensor];
     });
     return Object.fromEntries(entries);
   };

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import process from 'node:process';
 import { test } from 'node:test';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { promisify } from 'node:util';
 import { FathomError } from '../engine/errors.ts';
 import {
   type AdapterFacts,
@@ -461,4 +462,20 @@ test('hardware never touches the embedded driver, and a failed opening does not 
   });
   assert.equal((await next).label, 'system software');
   assert.deepEqual(asked, ['system', 'system']);
+});
+
+test("Node: Dawn's polls are put off, everyone else's callbacks pass through setImmediate untouched", {
+  skip: (DENO && 'Dawn runs on Node alone') || skip,
+}, async () => {
+  await (await currentRuntime()).openAdapter('auto');
+  assert.deepEqual(
+    await new Promise((resolve) => setImmediate((...values: number[]) => resolve(values), 1, 2)),
+    [1, 2],
+  );
+  assert.equal(await promisify(setImmediate)('kept'), 'kept');
+  clearImmediate(setImmediate(() => assert.fail('it was cleared')));
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  // Native and nameless, as Dawn's callbacks are.
+  const deferred = setImmediate(Function.prototype as () => void);
+  assert.equal(deferred.constructor.name, 'Timeout');
 });
