@@ -11,7 +11,8 @@ const LIMITS = {
   maxComputeInvocationsPerWorkgroup: 'invocations a workgroup',
 } as const satisfies Partial<Record<keyof GPUSupportedLimits, string>>;
 
-interface Diagnosis {
+/** What `fathom doctor` finds, as its JSON. */
+export interface Diagnosis {
   version: string;
   runtime: string;
   adapter: { label: string; kind: string; driver: string };
@@ -50,7 +51,7 @@ async function run(options: CommonOptions): Promise<void> {
     checks,
     ok: checks.every((check) => check.ok),
   };
-  printResult(options, diagnosis, () => describe(diagnosis));
+  printResult(options, diagnosis, () => describeDiagnosis(diagnosis));
   if (diagnosis.ok) return;
   throw new FathomError({
     code: 'self-check-failed',
@@ -63,10 +64,11 @@ function advice({ opened, software }: Gpu): string | undefined {
   if (!software) return undefined;
   const gpu = "With a GPU, install its maker's Vulkan driver";
   if (opened.driver !== 'embedded') return `${gpu}; this one runs on the processor`;
-  return `${gpu}. Without one, install a Vulkan driver; Mesa 25's lavapipe from your distribution's backports is about 7 times faster`;
+  return `${gpu}. Without one, install a Vulkan driver; Mesa 25's lavapipe from your distribution's backports is about 3 times faster`;
 }
 
-function describe(diagnosis: Diagnosis): string {
+/** The diagnosis as lines for a terminal. */
+export function describeDiagnosis(diagnosis: Diagnosis): string {
   const { adapter, tried, limits, features, checks } = diagnosis;
   const rows: [string, string][] = [
     ['fathom', diagnosis.version],

@@ -12,9 +12,10 @@ import {
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import process from 'node:process';
-import { test } from 'node:test';
+import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { describeResults } from '../cli/demo.ts';
+import { type Diagnosis, describeDiagnosis } from '../cli/doctor.ts';
 import { renderHeatmap } from '../cli/heatmap.ts';
 import { matrixLabels } from '../cli/progress.ts';
 import { type Results, resultsSchema } from '../cli/results.ts';
@@ -81,12 +82,19 @@ async function refused(args: string[], ...patterns: RegExp[]): Promise<void> {
   assert.equal(exit, 1);
 }
 
+let diagnosis: Promise<Diagnosis> | undefined;
+
+function diagnosed(): Promise<Diagnosis> {
+  diagnosis ??= json('doctor');
+  return diagnosis;
+}
+
 test('doctor --json describes the adapter and passes its self-check', async () => {
-  const report = await json('doctor');
+  const report = await diagnosed();
   assert.equal(report.version, JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')).version);
   assert.match(report.runtime, DENO ? /^Deno \d/ : /^Node \d/);
   assert.notEqual(report.adapter.label, '');
-  assert.ok(report.limits.maxStorageBufferBindingSize >= 128 * 1024 ** 2);
+  assert.ok(report.limits.maxStorageBufferBindingSize! >= 128 * 1024 ** 2);
   assert.equal(report.checks.length, 2);
   for (const { name, error, tolerance, ok } of report.checks) {
     assert.ok(ok && error >= 0 && error <= tolerance, `${name}: ${error}`);
@@ -94,26 +102,31 @@ test('doctor --json describes the adapter and passes its self-check', async () =
   assert.equal(report.ok, true);
 });
 
-test('doctor in text names the adapter, the limits and both checks', async () => {
-  const { exit, stdout, stderr } = await fathom('doctor');
-  assert.deepEqual([exit, stderr], [0, '']);
-  assert.match(stdout, /^adapter +\S/m);
-  assert.match(stdout, /^largest binding +[\d.]+ [MG]iB$/m);
-  assert.equal(stdout.match(/^ok +/gm)?.length, 2);
+test("doctor's text names the adapter, the limits, what was not taken, and how each check went", async () => {
+  const report = await diagnosed();
+  const text = describeDiagnosis({ ...report, tried: ['some driver: too old'], advice: 'buy a GPU' });
+  assert.match(text, /^adapter +\S/m);
+  assert.match(text, /^largest binding +[\d.]+ [MG]iB$/m);
+  assert.match(text, /^not taken +some driver: too old$/m);
+  assert.match(text, /^faster +buy a GPU$/m);
+  assert.equal(text.match(/^ok +/gm)?.length, 2);
+  const failing = { name: 'a check', error: Number.NaN, tolerance: 1e-5, ok: false };
+  assert.match(describeDiagnosis({ ...report, checks: [failing] }), /^FAILED +a check: off by NaN /m);
 });
 
-test('an adapter that is not there is said in one line that tells what was tried', async () => {
-  const found = await json('doctor');
-  if (found.adapter.kind === 'hardware') return;
+test('an adapter that is not there is said in one line that tells what was tried', async (t) => {
+  if ((await diagnosed()).adapter.kind === 'hardware') return t.skip('there is a hardware adapter');
   await refused(['doctor', '--adapter', 'hardware'], /^No hardware adapter \(system driver: /);
 });
 
 test('wrong usage ends with exit code 2 and help with 0', async () => {
-  for (const args of [[], ['nope'], ['fisher'], ['doctor', '--adapter', 'x'], ['demo', '--trials', '0']]) {
+  const wrong = [[], ['nope'], ['fisher'], ['doctor', '--adapter', 'x'], ['demo', '--trials', '0']];
+  const outcomes = wrong.map(async (args) => {
     const { exit, stdout, stderr } = await fathom(...args);
     assert.deepEqual([exit, stdout], [2, ''], args.join(' '));
     assert.notEqual(stderr, '');
-  }
+  });
+  await Promise.all(outcomes);
   const { exit, stdout, stderr } = await fathom('distance', '--help');
   assert.deepEqual([exit, stderr], [0, '']);
   assert.match(stdout, /Example:\n {2}\$ fathom distance /);
@@ -159,7 +172,10 @@ test('fisher and distance agree with PyTorch in float64', { skip }, async () => 
   const { source, target, data } = saveGolden();
   const reference = golden!;
   const [f, g] = [join(scratch, 'source-fisher.safetensors'), join(scratch, 'target-fisher.safetensors')];
-  const summary = await json(...fisherArgs(target, data, g));
+  const [summary] = await Promise.all([
+    json(...fisherArgs(target, data, g)),
+    json(...fisherArgs(source, data, f)),
+  ]);
   const { tensors, metadata } = parseSafetensors(readFileSync(g), g);
   assert.deepEqual([...tensors.keys()], Object.keys(reference.parameters));
   let total = 0;
@@ -191,7 +207,6 @@ test('fisher and distance agree with PyTorch in float64', { skip }, async () => 
     },
   );
 
-  await json(...fisherArgs(source, data, f));
   const result = await json('distance', f, g);
   assert.ok(Math.abs(result.distance - reference.distance_from_salt_plus_1) < 1e-5, `d = ${result.distance}`);
   assert.equal(result.distanceSquared, result.distance ** 2);
@@ -204,8 +219,10 @@ test('fisher and distance agree with PyTorch in float64', { skip }, async () => 
 test('fisher in passes of 1 equals one pass within 2e-6 of the largest entry', { skip }, async () => {
   const { target, data } = saveGolden();
   const [whole, single] = [join(scratch, 'whole.safetensors'), join(scratch, 'single.safetensors')];
-  await json(...fisherArgs(target, data, whole));
-  const { exit, stdout } = await fathom(...fisherArgs(target, data, single), '--batch', '1');
+  const [, { exit, stdout }] = await Promise.all([
+    json(...fisherArgs(target, data, whole)),
+    fathom(...fisherArgs(target, data, single), '--batch', '1'),
+  ]);
   assert.equal(exit, 0);
   assert.match(stdout, /conv1\.weight .* 8 x 1 x 5 x 5 /);
   const [a, b] = [whole, single].map((path) => parseSafetensors(readFileSync(path), path).tensors);
@@ -247,98 +264,103 @@ async function fisherRefuses(bad: { weights?: string; data?: string }, ...patter
   assert.deepEqual(readdirSync(folder), []);
 }
 
-test('fisher: a file that is missing', async () => {
-  await fisherRefuses({ weights: join(scratch, 'absent.safetensors') }, /There is no file /);
-  await fisherRefuses({ data: join(scratch, 'absent-too.safetensors') }, /There is no file /);
-});
+describe('fisher refuses', { concurrency: 2 }, () => {
+  test('a file that is missing', async () => {
+    await fisherRefuses({ weights: join(scratch, 'absent.safetensors') }, /There is no file /);
+    await fisherRefuses({ data: join(scratch, 'absent-too.safetensors') }, /There is no file /);
+  });
 
-test('fisher: a file that is not safetensors', async () => {
-  const path = join(scratch, 'text.safetensors');
-  writeFileSync(path, 'These are no tensors, just words.');
-  await fisherRefuses({ weights: path }, /claims a header/, /write it anew/);
-});
+  test('a file that is not safetensors', async () => {
+    const path = join(scratch, 'text.safetensors');
+    writeFileSync(path, 'These are no tensors, just words.');
+    await fisherRefuses({ weights: path }, /claims a header/, /write it anew/);
+  });
 
-test('fisher: images or labels missing', async () => {
-  await fisherRefuses({ data: save('no-labels.safetensors', { images: goodImages }) }, /no tensor labels/);
-  const neither = save('neither.safetensors', { pictures: goodImages });
-  await fisherRefuses({ data: neither }, /no tensor images and no tensor labels/, /Give images as F32/);
-});
+  test('images or labels missing', async () => {
+    await fisherRefuses({ data: save('no-labels.safetensors', { images: goodImages }) }, /no tensor labels/);
+    const neither = save('neither.safetensors', { pictures: goodImages });
+    await fisherRefuses({ data: neither }, /no tensor images and no tensor labels/, /Give images as F32/);
+  });
 
-test('fisher: images of a wrong shape or type', async () => {
-  const last = { ...goodImages, shape: [2, 28, 28, 1] };
-  const channelsLast = save('channels-last.safetensors', { images: last, labels: goodLabels });
-  await fisherRefuses({ data: channelsLast }, /images .* \[2,28,28,1\]/, /\[N, 1, 28, 28\]/);
-  const bytes = { dtype: 'U8' as const, shape: goodImages.shape, data: new Uint8Array(2 * 28 * 28) };
-  const byteImages = save('byte-images.safetensors', { images: bytes, labels: goodLabels });
-  await fisherRefuses({ data: byteImages }, /images of type U8/);
-});
+  test('images of a wrong shape or type', async () => {
+    const last = { ...goodImages, shape: [2, 28, 28, 1] };
+    const channelsLast = save('channels-last.safetensors', { images: last, labels: goodLabels });
+    await fisherRefuses({ data: channelsLast }, /images .* \[2,28,28,1\]/, /\[N, 1, 28, 28\]/);
+    const bytes = { dtype: 'U8' as const, shape: goodImages.shape, data: new Uint8Array(2 * 28 * 28) };
+    const byteImages = save('byte-images.safetensors', { images: bytes, labels: goodLabels });
+    await fisherRefuses({ data: byteImages }, /images of type U8/);
+  });
 
-test('fisher: labels of a wrong type or shape', async () => {
-  const labels = { dtype: 'F32' as const, shape: [2], data: Float32Array.of(3, 9) };
-  await fisherRefuses({ data: save('float-labels.safetensors', { images: goodImages, labels }) }, /type F32/);
-  const column = { ...goodLabels, shape: [2, 1] };
-  const columnPath = save('column-labels.safetensors', { images: goodImages, labels: column });
-  await fisherRefuses({ data: columnPath }, /shape \[2,1\]/);
-});
+  test('labels of a wrong type or shape', async () => {
+    const labels = { dtype: 'F32' as const, shape: [2], data: Float32Array.of(3, 9) };
+    await fisherRefuses(
+      { data: save('float-labels.safetensors', { images: goodImages, labels }) },
+      /type F32/,
+    );
+    const column = { ...goodLabels, shape: [2, 1] };
+    const columnPath = save('column-labels.safetensors', { images: goodImages, labels: column });
+    await fisherRefuses({ data: columnPath }, /shape \[2,1\]/);
+  });
 
-test('fisher: images and labels of unequal length', async () => {
-  const labels = { dtype: 'I64' as const, shape: [3], data: BigInt64Array.of(1n, 2n, 3n) };
-  const path = save('unequal.safetensors', { images: goodImages, labels });
-  await fisherRefuses({ data: path }, /2 images, but 3 labels/);
-});
+  test('images and labels of unequal length', async () => {
+    const labels = { dtype: 'I64' as const, shape: [3], data: BigInt64Array.of(1n, 2n, 3n) };
+    const path = save('unequal.safetensors', { images: goodImages, labels });
+    await fisherRefuses({ data: path }, /2 images, but 3 labels/);
+  });
 
-test('fisher: a label outside the head', async () => {
-  for (const label of [10n, -1n]) {
-    const labels = { ...goodLabels, data: BigInt64Array.of(3n, label) };
-    const path = save(`label${label}.safetensors`, { images: goodImages, labels });
-    await fisherRefuses({ data: path }, new RegExp(`label ${label} at position 1`), /0 to 9/);
-  }
-});
+  test('a label outside the head', async () => {
+    for (const label of [10n, -1n]) {
+      const labels = { ...goodLabels, data: BigInt64Array.of(3n, label) };
+      const path = save(`label${label}.safetensors`, { images: goodImages, labels });
+      await fisherRefuses({ data: path }, new RegExp(`label ${label} at position 1`), /0 to 9/);
+    }
+  });
 
-test('fisher: NaN in images', async () => {
-  const values = goodImages.data.slice();
-  values[28 * 28 + 5] = Number.NaN;
-  const images = { ...goodImages, data: values };
-  await fisherRefuses({ data: save('nan.safetensors', { images, labels: goodLabels }) }, /NaN in image 1/);
-});
+  test('NaN in images', async () => {
+    const values = goodImages.data.slice();
+    values[28 * 28 + 5] = Number.NaN;
+    const images = { ...goodImages, data: values };
+    await fisherRefuses({ data: save('nan.safetensors', { images, labels: goodLabels }) }, /NaN in image 1/);
+  });
 
-test('fisher: weights that lack, misshape or add parameters, all of them listed', async () => {
-  const { 'conv1.bias': _, ...weights } = goodWeights;
-  weights['fc.weight'] = { ...goodWeights['fc.weight']!, shape: [784, 10] };
-  weights.extra = { dtype: 'F32', shape: [1], data: Float32Array.of(1) };
-  const path = save('misfit.safetensors', weights);
-  await fisherRefuses(
-    { weights: path },
-    /conv1\.bias is missing/,
-    /fc\.weight has shape \[784,10\], not \[10,784\]/,
-    /extra is not part/,
-  );
-});
+  test('weights that lack, misshape or add parameters, all of them listed', async () => {
+    const { 'conv1.bias': _, ...weights } = goodWeights;
+    weights['fc.weight'] = { ...goodWeights['fc.weight']!, shape: [784, 10] };
+    weights.extra = { dtype: 'F32', shape: [1], data: Float32Array.of(1) };
+    const path = save('misfit.safetensors', weights);
+    await fisherRefuses(
+      { weights: path },
+      /conv1\.bias is missing/,
+      /fc\.weight has shape \[784,10\], not \[10,784\]/,
+      /extra is not part/,
+    );
+  });
 
-test('fisher: NaN in weights', async () => {
-  const bias = { ...goodWeights['fc.bias']!, data: goodWeights['fc.bias']!.data.slice().fill(Number.NaN) };
-  const path = save('nan-weights.safetensors', { ...goodWeights, 'fc.bias': bias });
-  await fisherRefuses({ weights: path }, /fc\.bias holds NaN/);
-});
+  test('NaN in weights', async () => {
+    const bias = { ...goodWeights['fc.bias']!, data: goodWeights['fc.bias']!.data.slice().fill(Number.NaN) };
+    const path = save('nan-weights.safetensors', { ...goodWeights, 'fc.bias': bias });
+    await fisherRefuses({ weights: path }, /fc\.bias holds NaN/);
+  });
 
-test('fisher: weights of another type', async () => {
-  const bias = { dtype: 'F64' as const, shape: [10], data: new Float64Array(10) };
-  const path = save('double.safetensors', { ...goodWeights, 'fc.bias': bias });
-  await fisherRefuses({ weights: path }, /fc\.bias is F64/, /F32/);
-});
+  test('weights of another type', async () => {
+    const bias = { dtype: 'F64' as const, shape: [10], data: new Float64Array(10) };
+    const path = save('double.safetensors', { ...goodWeights, 'fc.bias': bias });
+    await fisherRefuses({ weights: path }, /fc\.bias is F64/, /F32/);
+  });
 
-test('fisher: an output that cannot be written is said before the inputs are looked at', async () => {
-  const file = join(scratch, 'a-file');
-  writeFileSync(file, '');
-  const cases: [string, RegExp][] = [
-    [join(scratch, 'no-folder', 'out.safetensors'), /its folder does not exist/],
-    [join(file, 'out.safetensors'), /a part of its path is a file/],
-    [scratch, /it is a folder/],
-  ];
-  for (const [out, reason] of cases) {
-    await refused(fisherArgs('absent', 'absent', out), /cannot be written/, reason);
-  }
-  await refused(fisherArgs(weightsPath, dataPath, dataPath), /data\.safetensors is an input/);
+  test('an output that cannot be written is said before the inputs are looked at', async () => {
+    const file = join(scratch, 'a-file');
+    writeFileSync(file, '');
+    const cases: [string, RegExp][] = [
+      [join(scratch, 'no-folder', 'out.safetensors'), /its folder does not exist/],
+      [join(file, 'out.safetensors'), /a part of its path is a file/],
+      [scratch, /it is a folder/],
+    ];
+    await Promise.all(
+      cases.map(([out, reason]) => refused(fisherArgs('absent', 'absent', out), /cannot be written/, reason)),
+    );
+    await refused(fisherArgs(weightsPath, dataPath, dataPath), /data\.safetensors is an input/);
+  });
 });
 
 test('a Fisher file is written whole, over an older one, and nothing is left beside it', async () => {
@@ -362,10 +384,15 @@ function fisherFile(name: string, values: number[], about: Record<string, string
 
 test('distance: exact values, a warning where the numbers of samples differ', async () => {
   const f = fisherFile('f.safetensors', [1, 1, 0, 0]);
-  assert.equal((await json('distance', f, f)).distance, 0);
-  assert.equal((await json('distance', f, fisherFile('apart.safetensors', [0, 0, 2, 5]))).distance, 1);
+  const apart = fisherFile('apart.safetensors', [0, 0, 2, 5]);
   const other = fisherFile('other.safetensors', [1, 0, 1, 0], { samples: '5' });
-  const { exit, stdout, stderr } = await fathom('distance', f, other, '--json');
+  const [same, disjoint, { exit, stdout, stderr }] = await Promise.all([
+    json('distance', f, f),
+    json('distance', f, apart),
+    fathom('distance', f, other, '--json'),
+  ]);
+  assert.equal(same.distance, 0);
+  assert.equal(disjoint.distance, 1);
   assert.equal(exit, 0);
   assert.ok(Math.abs(JSON.parse(stdout).distanceSquared - 0.5) < 1e-12);
   assert.match(stderr, /^Warning: .*f\.safetensors .* 4 images .*other\.safetensors on 5[^\n]*\n$/);
@@ -374,14 +401,19 @@ test('distance: exact values, a warning where the numbers of samples differ', as
 test('distance: files that cannot be compared, or are no Fishers, are named', async () => {
   const f = fisherFile('f.safetensors', [1, 1, 0, 0]);
   const net = fisherFile('net.safetensors', [1, 1, 0, 0], { net: 'mlp' });
-  await refused(['distance', f, net], /f\.safetensors is of the network cnn, but .*net\.safetensors of mlp/);
   const estimator = fisherFile('estimator.safetensors', [1, 1, 0, 0], { estimator: 'kfac' });
-  await refused(['distance', f, estimator], /estimator empirical, but .*estimator\.safetensors of kfac/);
-  await refused(['distance', weightsPath, f], /weights\.safetensors is not a file of `fathom fisher`/);
-  await refused(['distance', f, fisherFile('negative.safetensors', [1, -1])], /negative\..*w holds -1/);
   const zero = fisherFile('zero.safetensors', [0, 0, 0, 0]);
-  await refused(['distance', f, zero], /zero\.safetensors \(target\): .* trace 0/);
-  await refused(['distance', f, join(scratch, 'absent')], /There is no file .*absent/);
+  const negative = fisherFile('negative.safetensors', [1, -1]);
+  await Promise.all([
+    refused(['distance', f, net], /f\.safetensors is of the network cnn, but .*net\.safetensors of mlp/),
+    refused(['distance', f, estimator], /estimator empirical, but .*estimator\.safetensors of kfac/),
+    refused(['distance', weightsPath, f], /weights\.safetensors is not a file of `fathom fisher`/),
+  ]);
+  await Promise.all([
+    refused(['distance', f, negative], /negative\..*w holds -1/),
+    refused(['distance', f, zero], /zero\.safetensors \(target\): .* trace 0/),
+    refused(['distance', f, join(scratch, 'absent')], /There is no file .*absent/),
+  ]);
 });
 
 // The demo's parts; the demo as a whole takes minutes and is run by the continuous integration.
@@ -498,10 +530,12 @@ test('progress tells trial, task, epoch, loss, and the accuracy until the next t
 test('demo: a folder that cannot be made is said before the work starts', async () => {
   const file = join(scratch, 'in-the-way');
   writeFileSync(file, '');
-  await refused(['demo', '--out', file], /in-the-way cannot be written: a file has its name/);
-  await refused(['demo', '--out', join(file, 'out')], /out cannot be written: a part of its path is a file/);
   const folder = join(scratch, 'taken');
   mkdirSync(join(folder, 'matrix.png'), { recursive: true });
-  await refused(['demo', '--out', folder], /matrix\.png cannot be written: it is a folder/);
+  await Promise.all([
+    refused(['demo', '--out', file], /in-the-way cannot be written: a file has its name/),
+    refused(['demo', '--out', join(file, 'out')], /out cannot be written: a part of its path is a file/),
+    refused(['demo', '--out', folder], /matrix\.png cannot be written: it is a folder/),
+  ]);
   assert.ok(!existsSync(join(folder, 'results.json')));
 });
