@@ -121,10 +121,13 @@ async function writeResults(folder: string, results: Results): Promise<void> {
   const { trials, epochs } = results.options;
   const { svg, png } = await renderHeatmap({
     title: 'Fisher task distance between four MNIST tasks',
-    note: `mean ± standard deviation over ${trials} ${trials === 1 ? 'trial' : 'trials'} of ${epochs} ${epochs === 1 ? 'epoch' : 'epochs'}`,
+    note:
+      trials === 1
+        ? `one trial, ${epochs} ${epochs === 1 ? 'epoch' : 'epochs'}`
+        : `mean ± standard deviation over ${trials} trials, ${epochs} ${epochs === 1 ? 'epoch' : 'epochs'} each`,
     names: results.tasks.map((task) => task.name),
     mean: results.mean,
-    sigma: results.sigma,
+    sigma: trials === 1 ? undefined : results.sigma,
     closest: results.closest,
   });
   await writeOutput(join(folder, FILES.svg), svg);
@@ -143,16 +146,19 @@ export function describeResults(results: Results): string {
     accuracy.mean.toFixed(4),
     accuracy.worst.toFixed(4),
   ]);
-  const distances = mean.map((row, s) => [
-    named[s]!,
-    ...row.map((value, t) => (s === t ? '0' : `${value.toFixed(4)} ±${sigma[s]![t]!.toFixed(4)}`)),
-  ]);
+  const single = results.options.trials === 1;
+  const cell = (s: number, t: number) => {
+    if (s === t) return '0';
+    const value = mean[s]![t]!.toFixed(4);
+    return single ? value : `${value} ±${sigma[s]![t]!.toFixed(4)}`;
+  };
+  const distances = mean.map((row, s) => [named[s]!, ...row.map((_, t) => cell(s, t))]);
   const answers = (of: readonly number[]) => of.join(', ');
   const agrees = answers(closest) === answers(paperClosest);
   return [
     table(['task', 'classes', 'images', 'accuracy', 'worst'], accuracies),
     '',
-    'Distance from a source (row) to a target (column): mean and standard deviation over trials',
+    `Distance from a source (row) to a target (column)${single ? '' : ': mean and standard deviation over trials'}`,
     table(['source \\ target', ...named], distances),
     '',
     `Closest source of targets 0 to ${tasks.length - 1}: ${answers(closest)} (the paper: ${answers(paperClosest)}${agrees ? ', the same' : ''})`,

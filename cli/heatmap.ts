@@ -12,7 +12,8 @@ export interface Heatmap {
   names: readonly string[];
   /** Distances [source][target], within [0, 1]. */
   mean: readonly (readonly number[])[];
-  sigma: readonly (readonly number[])[];
+  /** Their standard deviations, where there are any. */
+  sigma?: readonly (readonly number[])[];
   /** Closest source of each target; marked in its column. */
   closest: readonly number[];
 }
@@ -39,7 +40,7 @@ function specification({ title, note, names, mean, sigma, closest }: Heatmap): T
       target: labels[t],
       value,
       mean: s === t ? '0' : value.toFixed(3),
-      sigma: s === t ? 'same task' : `± ${sigma[s]![t]!.toFixed(3)}`,
+      sigma: s === t ? 'same task' : sigma ? `± ${sigma[s]![t]!.toFixed(3)}` : '',
       note: s !== t && closest[t] === s ? 'closest' : '',
       same: s === t,
     })),

@@ -15,8 +15,9 @@ export function startProgress(): Progress {
   if (!process.stderr.isTTY) return { show: () => undefined, [Symbol.dispose]: () => undefined };
   const bar = new SingleBar({
     stream: process.stderr,
-    format: '{bar} {percentage}% | {label} | {rate} images/s | {left} left',
-    barsize: 20,
+    // What a narrow terminal cuts off should be the least of it.
+    format: '{bar} {percentage}% | {left} left | {rate} images/s | {label}',
+    barsize: 12,
     clearOnComplete: true,
     // An interrupt must end the process, so the terminal is never put in a state that wants restoring.
     gracefulExit: false,
