@@ -1,6 +1,20 @@
 import { Bench } from 'tinybench';
-import { convolve, convolveTransposed, weightGradient } from '../engine/convolution.ts';
-import { Gpu, mean, Random, type Shape, sizeOf, softmaxCrossEntropy, Tape } from '../engine/index.ts';
+import {
+  accumulateWeightGradient,
+  convolve,
+  convolveTransposed,
+  weightGradient,
+} from '../engine/convolution.ts';
+import {
+  Gpu,
+  mean,
+  Random,
+  SampleSum,
+  type Shape,
+  sizeOf,
+  softmaxCrossEntropy,
+  Tape,
+} from '../engine/index.ts';
 import { conv2dGeometry } from '../engine/ops/conv2d.ts';
 import { cnn, Network } from '../models/index.ts';
 
@@ -37,8 +51,9 @@ for (const [layer, input, weight] of [
   const flop = 2 * (sizeOf(y.shape) / weight[0]) * sizeOf(weight);
   add(`${layer} forward`, flop, () => convolve(x, w, y, g));
   add(`${layer} input gradient`, flop, () => convolveTransposed(y, w, dx, g));
-  add(`${layer} weight gradient`, flop, () => weightGradient(x, y, weight, 'plain', g).dispose());
-  add(`${layer} Fisher`, flop, () => weightGradient(x, y, weight, 'fisher', g).dispose());
+  add(`${layer} weight gradient`, flop, () => weightGradient(x, y, weight, g).dispose());
+  const sum = new SampleSum(gpu, weight, 'square', () => 0);
+  add(`${layer} Fisher`, flop, () => accumulateWeightGradient(x, y, sum, 'fisher', g));
 }
 
 const network = Network.initialise(gpu, cnn(), random);

@@ -1,11 +1,6 @@
 import type { Gpu } from './gpu.ts';
-import {
-  batchRuns,
-  planGemm,
-  planPerSampleGradient,
-  planWeightGradient,
-  type WeightGradientPlan,
-} from './planner.ts';
+import { batchRuns, planGemm, planWeightGradient, type WeightGradientPlan } from './planner.ts';
+import type { SampleSum } from './sample_sums.ts';
 import type { Tensor } from './tensor.ts';
 
 /**
@@ -16,6 +11,8 @@ import type { Tensor } from './tensor.ts';
 export interface ConvGeometry extends PatchGeometry {
   inChannels: number;
   outChannels: number;
+  /** Set where the pixels of the one line are the samples. */
+  isLine?: boolean;
 }
 
 /** How patches are taken from an image; see shaders/patches.wgsl. */
@@ -26,6 +23,8 @@ interface PatchGeometry {
   kernelHeight: number;
   kernelWidth: number;
   stride: number;
+  /** Distance of a kernel's taps. */
+  dilation: number;
   paddingY: number;
   paddingX: number;
   outHeight: number;
@@ -48,13 +47,13 @@ export function convolve(x: F32, weights: F32, y: F32, g: ConvGeometry): void {
       columns: g.outChannels,
       channels: g.inChannels,
       flipped: false,
-      dilation: 1,
+      spread: 1,
     },
     g,
   );
 }
 
-/** dX = the transposed convolution of dY by W: a convolution of dY, dilated by the stride, with flipped weights. */
+/** dX = the transposed convolution of dY by W: a convolution of dY, spread by the stride, with flipped weights. */
 export function convolveTransposed(dy: F32, weights: F32, dx: F32, g: ConvGeometry): void {
   gemm(
     dy,
@@ -69,12 +68,14 @@ export function convolveTransposed(dy: F32, weights: F32, dx: F32, g: ConvGeomet
       kernelHeight: g.kernelHeight,
       kernelWidth: g.kernelWidth,
       stride: 1,
-      paddingY: g.kernelHeight - 1 - g.paddingY,
-      paddingX: g.kernelWidth - 1 - g.paddingX,
+      dilation: g.dilation,
+      paddingY: g.dilation * (g.kernelHeight - 1) - g.paddingY,
+      paddingX: g.dilation * (g.kernelWidth - 1) - g.paddingX,
       columns: g.inChannels,
       channels: g.outChannels,
       flipped: true,
-      dilation: g.stride,
+      isLine: g.isLine,
+      spread: g.stride,
     },
     g,
   );
@@ -82,18 +83,20 @@ export function convolveTransposed(dy: F32, weights: F32, dx: F32, g: ConvGeomet
 
 interface GemmShape extends PatchGeometry {
   columns: number;
+  isLine?: boolean;
   /** Channels of the source. */
   channels: number;
   /** Whether weights are packed for the input gradient. */
   flipped: boolean;
-  dilation: number;
+  /** Distance of the source's pixels, zeros between them. */
+  spread: number;
 }
 
 function gemm(source: F32, weights: F32, result: F32, shape: GemmShape, g: ConvGeometry): void {
   const { gpu } = source;
   const steps = Math.ceil((shape.kernelHeight * shape.kernelWidth * shape.channels) / 4);
   gpu.scope(() => {
-    for (const run of sampleRuns(gpu, shape.samples, [source, result], shape)) {
+    for (const run of sampleRuns(gpu, [source, result], shape)) {
       const rows = run.lines * shape.outHeight * run.size.outWidth;
       const plan = planGemm({
         rows,
@@ -106,7 +109,7 @@ function gemm(source: F32, weights: F32, result: F32, shape: GemmShape, g: ConvG
       const conditions = {
         CHANNELS_VEC4: vec4,
         COLUMNS_VEC4: shape.columns % 4 === 0,
-        DILATED: shape.dilation > 1,
+        SPREAD: shape.spread > 1,
         ...(plan.family === 'register' && columnConditions(plan.tileColumns)),
       };
       gpu.dispatch(
@@ -118,9 +121,10 @@ function gemm(source: F32, weights: F32, result: F32, shape: GemmShape, g: ConvG
           columns: shape.columns,
           steps,
           column_tiles: plan.columnTiles,
-          dilation: shape.dilation,
+          spread: shape.spread,
           samples: run.lines,
-          samples_per_chunk: 0,
+          first_lane: 0,
+          lanes: 1,
           out_channels: g.outChannels,
           in_channels: g.inChannels,
         },
@@ -159,26 +163,64 @@ function packWeights(
   return packed;
 }
 
-/** dW in `shape`: summed over samples (`plain`), or the sum of squared per-sample gradients (see {@link WeightSum}). */
-export function weightGradient(
-  x: F32,
-  dy: F32,
-  weightShape: readonly number[],
-  sum: WeightSum,
-  g: ConvGeometry,
-): F32 {
+/** dW summed over samples, in `shape`. */
+export function weightGradient(x: F32, dy: F32, shape: readonly number[], g: ConvGeometry): F32 {
   const { gpu } = x;
-  const result = gpu.empty(weightShape, 'f32');
+  const result = gpu.empty(shape, 'f32');
   gpu.scope(() => {
-    for (const [i, run] of sampleRuns(gpu, g.samples, [x, dy], g).entries()) {
-      const geometry = { ...g, ...run.size, samples: run.lines };
-      const plan = planWeightGradient(weightFacts(gpu, geometry, result.size));
-      const partial = weightPartials(run.of(x), run.of(dy), plan, sum, geometry, result.size);
-      addPartials(partial, result, plan.chunks, i > 0);
-      partial.dispose();
+    const plan = planWeightGradient(weightFacts(gpu, g, result.size));
+    const lanes = Math.min(plan.lanes, g.samples);
+    const sums = lanes === 1 ? result : gpu.empty([lanes, ...shape], 'f32');
+    for (const [i, run] of sampleRuns(gpu, [x, dy], g).entries()) {
+      addWeightGradients(
+        run.of(x),
+        run.of(dy),
+        sums,
+        plan,
+        'plain',
+        { ...g, ...run.size, samples: run.lines },
+        {
+          lanes,
+          first: run.start % lanes,
+          accumulate: i > 0,
+        },
+      );
     }
+    if (lanes > 1) addPartials(sums, result, lanes, false);
   });
   return result;
+}
+
+/**
+ * Adds every sample's dW, or its square, to a running sum.
+ * @param squares how squares are formed: `squared` where each pixel is a sample of its own (linear layers)
+ */
+export function accumulateWeightGradient(
+  x: F32,
+  dy: F32,
+  sum: SampleSum,
+  squares: 'fisher' | 'squared',
+  g: ConvGeometry,
+): void {
+  const { gpu } = x;
+  const size = sum.shape.reduce((a, b) => a * b, 1);
+  const plan = planWeightGradient(weightFacts(gpu, g, size));
+  const kind = sum.summand === 'square' ? squares : 'plain';
+  gpu.scope(() => {
+    for (const run of sampleRuns(gpu, [x, dy], g)) {
+      const { sums, first } = sum.take(plan.lanes, run.start);
+      const lanes = { lanes: plan.lanes, first, accumulate: true };
+      addWeightGradients(
+        run.of(x),
+        run.of(dy),
+        sums,
+        plan,
+        kind,
+        { ...g, ...run.size, samples: run.lines },
+        lanes,
+      );
+    }
+  });
 }
 
 /** Explicit per-sample weight gradients, [samples, ...weightShape]. */
@@ -188,11 +230,10 @@ export function perSampleWeightGradient(
   weightShape: readonly number[],
   g: ConvGeometry,
 ): F32 {
-  const size = weightShape.reduce((a, b) => a * b, 1);
-  const plan = planPerSampleGradient(weightFacts(x.gpu, g, size));
-  return x.gpu.scope(() =>
-    weightPartials(x, dy, plan, 'plain', g, size).reshape([g.samples, ...weightShape]),
-  );
+  const result = x.gpu.empty([g.samples, ...weightShape], 'f32');
+  const plan = planWeightGradient(weightFacts(x.gpu, g, result.size / g.samples));
+  addWeightGradients(x, dy, result, plan, 'plain', g, { lanes: g.samples, first: 0, accumulate: false });
+  return result;
 }
 
 /** result = (result +) the sum of `chunks` partial results, in order. */
@@ -206,16 +247,23 @@ export function addPartials(partial: F32, result: F32, chunks: number, accumulat
   );
 }
 
-function weightPartials(
+/** Lanes of a sum, the one that takes the first sample, and whether they already hold something. */
+interface Lanes {
+  lanes: number;
+  first: number;
+  accumulate: boolean;
+}
+
+function addWeightGradients(
   x: F32,
   dy: F32,
+  sums: F32,
   plan: WeightGradientPlan,
   sum: WeightSum,
   g: ConvGeometry,
-  size: number,
-): F32 {
+  { lanes, first, accumulate }: Lanes,
+): void {
   const { gpu } = x;
-  const partial = gpu.empty([plan.chunks, size], 'f32');
   const vec4 = g.inChannels % 4 === 0;
   gpu.dispatch(
     gpu.kernel(plan.family === 'register' ? 'wgrad_register' : 'wgrad_tiled', {
@@ -223,32 +271,32 @@ function weightPartials(
       OUT_VEC4: g.outChannels % 4 === 0,
       FISHER: sum === 'fisher',
       SQUARED: sum === 'squared',
+      ACCUMULATE: accumulate,
       ...(plan.family === 'register' && columnConditions(plan.tileColumns)),
     }),
-    { image: x, gradient: dy, partial },
+    { image: x, gradient: dy, partial: sums },
     {
       ...patchParams(g, g.inChannels, vec4),
       rows: g.samples * g.outHeight * g.outWidth,
       columns: g.outChannels,
       steps: stepsOf(g),
       column_tiles: plan.columnTiles,
-      dilation: 1,
+      spread: 1,
       samples: g.samples,
-      samples_per_chunk: plan.samplesPerChunk,
+      first_lane: first,
+      lanes,
       out_channels: g.outChannels,
       in_channels: g.inChannels,
     },
-    plan.workgroups,
+    plan.workgroups(lanes),
   );
-  return partial;
 }
 
 function weightFacts(gpu: Gpu, g: ConvGeometry, size: number) {
   return {
     steps: stepsOf(g),
     outChannels: g.outChannels,
-    samples: g.samples,
-    pixels: g.outHeight * g.outWidth,
+    pixels: g.isLine ? 1 : g.outHeight * g.outWidth,
     size,
     maxBindingBytes: gpu.maxBindingBytes,
     software: gpu.software,
@@ -274,6 +322,7 @@ function patchParams(shape: PatchGeometry, channels: number, vec4: boolean): Rec
     kernel_height: shape.kernelHeight,
     kernel_width: shape.kernelWidth,
     stride: shape.stride,
+    dilation: shape.dilation,
     padding_y: shape.paddingY,
     padding_x: shape.paddingX,
   };
@@ -285,15 +334,15 @@ function patchParams(shape: PatchGeometry, channels: number, vec4: boolean): Rec
  */
 function sampleRuns(
   gpu: Gpu,
-  samples: number,
   tensors: readonly F32[],
-  shape: { width: number; outWidth: number },
-): { lines: number; size: { width: number; outWidth: number }; of: (t: F32) => F32 }[] {
+  shape: { width: number; outWidth: number; isLine?: boolean },
+): { start: number; lines: number; size: { width: number; outWidth: number }; of: (t: F32) => F32 }[] {
   const batch = tensors[0]!.shape[0]!;
   const perItem = tensors.map((tensor) => tensor.bytes / batch);
   return batchRuns(batch, perItem, gpu.maxBindingBytes).map(({ start, count }) => {
-    const isLine = samples === 1 && batch > 1;
+    const isLine = shape.isLine ?? false;
     return {
+      start,
       lines: isLine ? 1 : count,
       size: isLine ? { width: count, outWidth: count } : { width: shape.width, outWidth: shape.outWidth },
       of: (tensor) => (count === batch ? tensor : tensor.slice(start, count)),

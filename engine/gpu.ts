@@ -240,6 +240,12 @@ export class Gpu {
     return result;
   }
 
+  /** Takes a tensor out of every scope it was made in; it is disposed by its owner. */
+  keep<D extends DType>(tensor: Tensor<D>): Tensor<D> {
+    for (const scope of this.scopes) scope.delete(tensor);
+    return tensor;
+  }
+
   /** Waits until everything recorded has run. @throws FathomError what the device reported meanwhile */
   async finish(): Promise<void> {
     this.throwFailure();

@@ -12,5 +12,6 @@ export { type AdamOptions, adam, type Optimizer, type SgdOptions, sgd } from './
 export { Random } from './random.ts';
 export type { AdapterMode } from './runtime/runtime.ts';
 export { parseSafetensors, serializeSafetensors } from './safetensors.ts';
-export { type Rule, Tape } from './tape.ts';
+export { SampleSum, SampleSums, type Summand } from './sample_sums.ts';
+export { type Operation, type ParameterRule, type Rule, Tape } from './tape.ts';
 export { type DType, type Shape, sizeOf, Tensor } from './tensor.ts';

@@ -9,6 +9,7 @@ export interface AdapterFacts {
 }
 
 export interface GemmFacts extends AdapterFacts {
+  /** They do not decide the family: a sample's bits must not depend on its batch. */
   rows: number;
   columns: number;
 }
@@ -25,10 +26,9 @@ export interface WeightGradientFacts extends AdapterFacts {
   /** Rows of the weight gradient in groups of four: ceil(kernel height x width x in channels / 4). */
   steps: number;
   outChannels: number;
-  samples: number;
-  /** Output pixels of a sample. */
+  /** Output pixels of a sample; 1 where samples are rows of a matrix. */
   pixels: number;
-  /** Entries of the weight: what one chunk's partial result holds. */
+  /** Entries of the weight: what one lane holds. */
   size: number;
   maxBindingBytes: number;
 }
@@ -37,10 +37,10 @@ export interface WeightGradientPlan {
   family: Family;
   tileColumns: 1 | 2 | 4 | 8;
   columnTiles: number;
-  /** Samples are split into this many runs of `samplesPerChunk`, each with its own partial result. */
-  chunks: number;
-  samplesPerChunk: number;
-  workgroups: number;
+  /** Sample n is added to lane n mod `lanes`; does not depend on the batch. */
+  lanes: number;
+  /** For so many lanes. */
+  workgroups(lanes: number): number;
 }
 
 const WORKGROUP = 64;
@@ -48,13 +48,14 @@ const WORKGROUP = 64;
 const SOFTWARE_INVOCATIONS = 1536;
 /** Workgroups that fill a GPU of middling size. */
 const GPU_WORKGROUPS = 256;
-/** Partial results may take this share of a binding. */
-const PARTIAL_SHARE = 0.25;
+/** All lanes of a sum may take this share of a binding. */
+const LANES_SHARE = 0.25;
+const MOST_LANES = 64;
 
 /** Tiles and grid of C = A B for [rows, columns]; see shaders/gemm_*.wgsl. */
 export function planGemm(facts: GemmFacts): GemmPlan {
   const columns4 = Math.ceil(facts.columns / 4);
-  const family = facts.family ?? (facts.software || facts.rows < 32 || columns4 < 4 ? 'register' : 'tiled');
+  const family = facts.family ?? (facts.software || columns4 < 4 ? 'register' : 'tiled');
   if (family === 'tiled') {
     const columnTiles = Math.ceil(columns4 / 8);
     return { family, tileColumns: 8, columnTiles, workgroups: Math.ceil(facts.rows / 32) * columnTiles };
@@ -65,38 +66,37 @@ export function planGemm(facts: GemmFacts): GemmPlan {
   return { family, tileColumns, columnTiles, workgroups: Math.ceil(invocations / WORKGROUP) };
 }
 
-/** Tiles, grid and split over samples of a weight gradient; see shaders/wgrad_*.wgsl. */
+/** Tiles, lanes and grid of a weight gradient; see shaders/wgrad_*.wgsl. */
 export function planWeightGradient(facts: WeightGradientFacts): WeightGradientPlan {
   const columns4 = Math.ceil(facts.outChannels / 4);
-  const small = facts.pixels < 8 || facts.steps < 4 || columns4 < 4;
+  const small = (facts.pixels > 1 && facts.pixels < 8) || facts.steps < 4 || columns4 < 4;
   const family = facts.family ?? (facts.software || small ? 'register' : 'tiled');
   const tileColumns = family === 'tiled' ? 8 : registerColumns(columns4);
   const columnTiles = Math.ceil(columns4 / tileColumns);
   const tiles = Math.ceil(facts.steps / (family === 'tiled' ? 8 : 2)) * columnTiles;
-  const enough =
-    family === 'tiled' ? GPU_WORKGROUPS : facts.software ? SOFTWARE_INVOCATIONS : GPU_WORKGROUPS * WORKGROUP;
-  const affordable = Math.max(1, Math.floor((facts.maxBindingBytes * PARTIAL_SHARE) / (facts.size * 4)));
-  const wanted = Math.min(facts.samples, affordable, Math.ceil(enough / tiles));
-  const samplesPerChunk = Math.ceil(facts.samples / wanted);
-  return withChunks({ family, tileColumns, columnTiles }, tiles, facts.samples, samplesPerChunk);
+  const lanes = facts.pixels === 1 ? 1 : planLanes(family === 'tiled' ? tiles * WORKGROUP : tiles, facts);
+  const workgroups = (count: number) =>
+    family === 'tiled' ? count * tiles : Math.ceil((count * tiles) / WORKGROUP);
+  return { family, tileColumns, columnTiles, lanes, workgroups };
 }
 
-/** The plan whose partial results are the explicit per-sample gradients: one chunk a sample. */
-export function planPerSampleGradient(facts: WeightGradientFacts): WeightGradientPlan {
-  const { family, tileColumns, columnTiles } = planWeightGradient(facts);
-  const tiles = Math.ceil(facts.steps / (family === 'tiled' ? 8 : 2)) * columnTiles;
-  return withChunks({ family, tileColumns, columnTiles }, tiles, facts.samples, 1);
-}
-
-function withChunks(
-  tile: Pick<WeightGradientPlan, 'family' | 'tileColumns' | 'columnTiles'>,
-  tiles: number,
-  samples: number,
-  samplesPerChunk: number,
-): WeightGradientPlan {
-  const chunks = Math.ceil(samples / samplesPerChunk);
-  const workgroups = tile.family === 'tiled' ? chunks * tiles : Math.ceil((chunks * tiles) / WORKGROUP);
-  return { ...tile, chunks, samplesPerChunk, workgroups };
+/**
+ * Lanes over which a sum over samples is spread so that it fills the adapter: a power of two, which does not depend
+ * on the batch (see `SampleSum`).
+ * @param invocations those of one lane
+ */
+export function planLanes(
+  invocations: number,
+  facts: { size: number; software: boolean; maxBindingBytes: number },
+): number {
+  const enough = facts.software ? SOFTWARE_INVOCATIONS : GPU_WORKGROUPS * WORKGROUP;
+  const affordable = Math.max(1, Math.floor((facts.maxBindingBytes * LANES_SHARE) / (facts.size * 4)));
+  const wanted = Math.min(
+    MOST_LANES,
+    affordable,
+    2 ** Math.ceil(Math.log2(Math.max(1, enough / invocations))),
+  );
+  return 2 ** Math.floor(Math.log2(wanted));
 }
 
 function registerColumns(columns4: number): 1 | 2 | 4 {
@@ -124,10 +124,4 @@ export function batchRuns(
 
 function gcd(a: number, b: number): number {
   return b === 0 ? a : gcd(b, a % b);
-}
-
-/** Samples a chunk of a bias gradient sums, so that chunks x channels invocations fill the adapter. */
-export function planBiasGradient(samples: number, channels: number, software: boolean): number {
-  const enough = software ? SOFTWARE_INVOCATIONS : GPU_WORKGROUPS * WORKGROUP;
-  return Math.ceil(samples / Math.min(samples, Math.ceil(enough / channels)));
 }

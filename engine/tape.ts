@@ -1,37 +1,43 @@
 import { FathomError } from './errors.ts';
 import type { Gpu } from './gpu.ts';
 import { addTensors, fill } from './ops/elementwise.ts';
-import type { Shape, Tensor } from './tensor.ts';
+import { type SampleSum, SampleSums } from './sample_sums.ts';
+import type { Tensor } from './tensor.ts';
 
 /** How an op hands a gradient on to its inputs. `upstream` has the output's shape. */
 export interface Rule {
   /** Gradient for input `i`, summed over the batch where the input is a parameter. */
   gradient(i: number, upstream: Tensor<'f32'>): Tensor<'f32'>;
-  /** The one input that is a parameter; without it the op has none, and no per-sample rules. */
-  parameter?: {
-    input: number;
-    /** Explicit per-sample gradients, [samples, ...shape of the parameter]. */
-    perSample(upstream: Tensor<'f32'>): Tensor<'f32'>;
-    /** Sum over samples of the squared per-sample gradients, in the parameter's shape. */
-    fisher(upstream: Tensor<'f32'>): Tensor<'f32'>;
-  };
+  /** Per-sample rules by input position; an input without one can be no parameter of a Fisher. */
+  parameters?: Readonly<Record<number, ParameterRule>>;
 }
 
-interface Entry {
-  op: string;
-  inputs: readonly Tensor[];
-  output: Tensor<'f32'>;
-  rule: Rule;
+/** What an op does with one sample's gradient by a parameter at a time; samples are the first axis of `upstream`. */
+export interface ParameterRule {
+  /** Explicit per-sample gradients, [samples, ...shape of the parameter]. */
+  perSample(upstream: Tensor<'f32'>): Tensor<'f32'>;
+  /** Adds each sample's gradient, or its square, to a running sum, without storing it. */
+  accumulate(upstream: Tensor<'f32'>, sum: SampleSum): void;
 }
 
-type ParameterRule = 'gradient' | 'perSample' | 'fisher';
+/** An op that was run: what the tape keeps of it. */
+export interface Operation {
+  /** Its name, also in {@link reference}. */
+  readonly op: string;
+  readonly inputs: readonly Tensor[];
+  readonly output: Tensor<'f32'>;
+  readonly rule: Rule;
+  /** What the op was given beside its inputs, as its reference takes it. */
+  readonly settings: readonly unknown[];
+}
 
 /**
  * Records ops for reverse-mode differentiation. Only what depends on a watched tensor is recorded; a tape on which
  * nothing is watched costs nothing and serves evaluation.
  */
 export class Tape {
-  private readonly entries: Entry[] = [];
+  /** What was recorded, in order. */
+  readonly operations: Operation[] = [];
   private readonly tracked = new Set<Tensor>();
 
   constructor(readonly gpu: Gpu) {}
@@ -43,17 +49,31 @@ export class Tape {
   }
 
   /** Called by ops: notes how `output` came from `inputs`. */
-  record(op: string, inputs: readonly Tensor[], output: Tensor<'f32'>, rule: Rule): Tensor<'f32'> {
+  record(
+    op: string,
+    inputs: readonly Tensor[],
+    output: Tensor<'f32'>,
+    rule: Rule,
+    settings: readonly unknown[] = [],
+  ): Tensor<'f32'> {
     if (inputs.some((input) => this.tracked.has(input))) {
       this.tracked.add(output);
-      this.entries.push({ op, inputs, output, rule });
+      this.operations.push({ op, inputs, output, rule, settings });
     }
     return output;
   }
 
   /** Gradients of the sum of `output`'s entries by each of `parameters`; zeros where it does not depend on one. */
   gradients(output: Tensor<'f32'>, parameters: readonly Tensor<'f32'>[]): Tensor<'f32'>[] {
-    return this.walk(output, parameters, 'gradient', (parameter) => parameter.shape);
+    return this.gpu.scope(() => {
+      const results = new Map<Tensor, Tensor<'f32'>>();
+      this.walk(output, parameters, undefined, ({ rule }, i, parameter, upstream) => {
+        const term = rule.gradient(i, upstream);
+        const before = results.get(parameter);
+        results.set(parameter, before ? replace(before, term) : term);
+      });
+      return parameters.map((parameter) => results.get(parameter) ?? fill(this.gpu, parameter.shape, 0));
+    });
   }
 
   /**
@@ -61,58 +81,83 @@ export class Tape {
    * oracle for tests and small networks. `losses` is [samples]; samples must not interact.
    */
   perSampleGradients(losses: Tensor<'f32'>, parameters: readonly Tensor<'f32'>[]): Tensor<'f32'>[] {
-    return this.walk(losses, parameters, 'perSample', (parameter) => [losses.size, ...parameter.shape]);
+    return this.gpu.scope(() => {
+      const results = new Map<Tensor, Tensor<'f32'>>();
+      this.walk(losses, parameters, undefined, (operation, i, parameter, upstream) => {
+        const term = parameterRule(operation, i).perSample(upstream);
+        const before = results.get(parameter);
+        results.set(parameter, before ? replace(before, term) : term);
+      });
+      const shape = (parameter: Tensor) => [losses.size, ...parameter.shape];
+      return parameters.map((parameter) => results.get(parameter) ?? fill(this.gpu, shape(parameter), 0));
+    });
   }
 
   /**
    * Sum over samples of squared per-sample gradients, in each parameter's shape, without storing a per-sample
    * gradient. `losses` is [samples]; samples must not interact.
-   * @throws FathomError `shared-parameter` when a parameter is used twice: its per-sample gradient is a sum, whose
-   * square the fused kernels cannot form
+   * @throws FathomError as {@link accumulate}
    */
   squaredGradients(losses: Tensor<'f32'>, parameters: readonly Tensor<'f32'>[]): Tensor<'f32'>[] {
-    return this.walk(losses, parameters, 'fisher', (parameter) => parameter.shape);
+    using sums = new SampleSums(this.gpu, parameters, 'square');
+    this.accumulate(losses, sums);
+    return sums.totals();
   }
 
+  /**
+   * Adds every sample's gradients by the sums' parameters, or their squares, to running sums, whose bits do not
+   * depend on how samples are cut into batches.
+   * @param output [samples, ...]; samples must not interact
+   * @param upstream what to multiply the output's derivatives by, of its shape: ones if left out
+   * @throws FathomError `no-per-sample-rule`; `shared-parameter` when a parameter is used twice and squares are
+   * wanted: its per-sample gradient is a sum, whose square the fused kernels cannot form
+   */
+  accumulate(output: Tensor<'f32'>, sums: SampleSums, upstream?: Tensor<'f32'>): void {
+    this.gpu.scope(() => {
+      const seen = new Set<Tensor>();
+      this.walk(output, sums.parameters, upstream, (operation, i, parameter, gradient) => {
+        if (seen.has(parameter) && sums.summand === 'square') throw sharedParameter(operation.op, parameter);
+        seen.add(parameter);
+        parameterRule(operation, i).accumulate(gradient, sums.of(parameter)!);
+      });
+    });
+    sums.advance(output.shape[0]!);
+  }
+
+  /** Takes gradients back from `output`; `visit` gets each use of a parameter with the gradient that reaches it. */
   private walk(
     output: Tensor<'f32'>,
     parameters: readonly Tensor<'f32'>[],
-    mode: ParameterRule,
-    shapeOf: (parameter: Tensor) => Shape,
-  ): Tensor<'f32'>[] {
-    return this.gpu.scope(() => {
-      const wanted = new Set<Tensor>(parameters);
-      const downstream = this.outputsFrom(wanted);
-      const results = new Map<Tensor, Tensor<'f32'>>();
-      const upstreams = new Map<Tensor, Tensor<'f32'>>([[output, fill(this.gpu, output.shape, 1)]]);
-      for (const entry of this.entries.toReversed()) {
-        const upstream = upstreams.get(entry.output);
-        if (!upstream) continue;
-        upstreams.delete(entry.output);
-        for (const [i, input] of entry.inputs.entries()) {
-          if (wanted.has(input)) {
-            const term = parameterTerm(entry, i, upstream, mode);
-            const before = results.get(input);
-            if (before && mode === 'fisher') throw sharedParameter(entry.op, input);
-            results.set(input, before ? replace(before, term) : term);
-          }
-          if (downstream.has(input)) {
-            const term = entry.rule.gradient(i, upstream);
-            const before = upstreams.get(input);
-            upstreams.set(input, before ? replace(before, term) : term);
-          }
+    seed: Tensor<'f32'> | undefined,
+    visit: (operation: Operation, i: number, parameter: Tensor<'f32'>, upstream: Tensor<'f32'>) => void,
+  ): void {
+    const wanted = new Set<Tensor>(parameters);
+    const downstream = this.outputsFrom(wanted);
+    const first = seed ? seed.reshape(output.shape) : fill(this.gpu, output.shape, 1);
+    const upstreams = new Map<Tensor, Tensor<'f32'>>([[output, first]]);
+    for (const operation of this.operations.toReversed()) {
+      const upstream = upstreams.get(operation.output);
+      if (!upstream) continue;
+      upstreams.delete(operation.output);
+      for (const [i, input] of operation.inputs.entries()) {
+        if (wanted.has(input)) visit(operation, i, input as Tensor<'f32'>, upstream);
+        if (downstream.has(input)) {
+          const term = operation.rule.gradient(i, upstream);
+          const before = upstreams.get(input);
+          upstreams.set(input, before ? replace(before, term) : term);
         }
-        upstream.dispose();
       }
-      return parameters.map((parameter) => results.get(parameter) ?? fill(this.gpu, shapeOf(parameter), 0));
-    });
+      upstream.dispose();
+    }
   }
 
   /** Outputs that depend on one of `sources`. */
   private outputsFrom(sources: ReadonlySet<Tensor>): Set<Tensor> {
     const reached = new Set<Tensor>();
-    for (const entry of this.entries) {
-      if (entry.inputs.some((input) => sources.has(input) || reached.has(input))) reached.add(entry.output);
+    for (const operation of this.operations) {
+      if (operation.inputs.some((input) => sources.has(input) || reached.has(input))) {
+        reached.add(operation.output);
+      }
     }
     return reached;
   }
@@ -125,17 +170,14 @@ function replace(before: Tensor<'f32'>, term: Tensor<'f32'>): Tensor<'f32'> {
   return sum;
 }
 
-function parameterTerm(entry: Entry, i: number, upstream: Tensor<'f32'>, mode: ParameterRule): Tensor<'f32'> {
-  if (mode === 'gradient') return entry.rule.gradient(i, upstream);
-  const { parameter } = entry.rule;
-  if (parameter?.input !== i) {
-    throw new FathomError({
-      code: 'no-per-sample-rule',
-      message: `The op ${entry.op} has no per-sample rule for its input ${i}`,
-      fix: 'Differentiate by parameters of layers that have one, or add the rule to the op',
-    });
-  }
-  return parameter[mode](upstream);
+function parameterRule({ op, rule }: Operation, i: number): ParameterRule {
+  const found = rule.parameters?.[i];
+  if (found) return found;
+  throw new FathomError({
+    code: 'no-per-sample-rule',
+    message: `The op ${op} has no per-sample rule for its input ${i}`,
+    fix: 'Differentiate by parameters of layers that have one, or add the rule to the op',
+  });
 }
 
 function sharedParameter(op: string, parameter: Tensor): FathomError {

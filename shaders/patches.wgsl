@@ -1,8 +1,8 @@
 // The patch matrix A of a convolution, read in place from an NHWC image (implicit im2col):
 //   A[m, k] = image[n, y, x, c],  m = (n, oy, ox),  k = (ky, kx, c),
-//   y = oy * stride - padding_y + ky,  x likewise,  0 outside the image.
-// Forward reads the layer's input. The input gradient reads the output gradient with DILATED set: the image is
-// then spread out by `dilation` (the layer's stride), with zeros between its pixels. A linear layer is the case
+//   y = oy * stride - padding_y + ky * dilation,  x likewise,  0 outside the image.
+// Forward reads the layer's input. The input gradient reads the output gradient with SPREAD set: the image is
+// then spread out by `spread` (the layer's stride), with zeros between its pixels. A linear layer is the case
 // of one tap. k is walked four at a time. With CHANNELS_VEC4 (channels % 4 == 0) those four are one vec4 load
 // and `channels` counts vec4s; without it they are four scalar loads, each with its own tap.
 // All index arithmetic is modulo 2^32, so a padded coordinate below zero is a large one and fails `<`.
@@ -23,8 +23,10 @@ struct Params {
   padding_y: u32,
   padding_x: u32,
   dilation: u32,
+  spread: u32,
   samples: u32,
-  samples_per_chunk: u32,
+  first_lane: u32,
+  lanes: u32,
   out_channels: u32,
   in_channels: u32,
 }
@@ -37,15 +39,15 @@ struct Params {
 struct Row {
   y: u32,
   x: u32,
-  @if(DILATED) sample: u32,
-  @if(!DILATED) base: u32,
+  @if(SPREAD) sample: u32,
+  @if(!SPREAD) base: u32,
 }
 
 struct Tap {
   y: u32,
   x: u32,
   channel: u32,
-  @if(!DILATED) offset: u32,
+  @if(!SPREAD) offset: u32,
 }
 
 /// Four consecutive values of k.
@@ -58,26 +60,28 @@ fn row_at(m: u32) -> Row {
   let y = (line % params.out_height) * params.stride - params.padding_y;
   let x = (i % params.out_width) * params.stride - params.padding_x;
   let sample = line / params.out_height;
-  @if(DILATED) return Row(y, x, sample);
-  @if(!DILATED) return Row(y, x, ((sample * params.height + y) * params.width + x) * params.channels);
+  @if(SPREAD) return Row(y, x, sample);
+  @if(!SPREAD) return Row(y, x, ((sample * params.height + y) * params.width + x) * params.channels);
 }
 
 fn make_tap(y: u32, x: u32, channel: u32) -> Tap {
-  @if(DILATED) return Tap(y, x, channel);
-  @if(!DILATED) return Tap(y, x, channel, (y * params.width + x) * params.channels + channel);
+  @if(SPREAD) return Tap(y, x, channel);
+  @if(!SPREAD) return Tap(y, x, channel, (y * params.width + x) * params.channels + channel);
 }
 
 fn tap_at(k: u32) -> Tap {
   let tap = k / params.channels;
-  return make_tap(tap / params.kernel_width, tap % params.kernel_width, k % params.channels);
+  let y = (tap / params.kernel_width) * params.dilation;
+  return make_tap(y, (tap % params.kernel_width) * params.dilation, k % params.channels);
 }
 
 fn next_tap(tap: Tap) -> Tap {
   let channel = tap.channel + 1u;
   let channel_wraps = channel == params.channels;
-  let x = tap.x + select(0u, 1u, channel_wraps);
-  let x_wraps = x == params.kernel_width;
-  return make_tap(tap.y + select(0u, 1u, x_wraps), select(x, 0u, x_wraps), select(channel, 0u, channel_wraps));
+  let x = tap.x + select(0u, params.dilation, channel_wraps);
+  let x_wraps = x == params.kernel_width * params.dilation;
+  let y = tap.y + select(0u, params.dilation, x_wraps);
+  return make_tap(y, select(x, 0u, x_wraps), select(channel, 0u, channel_wraps));
 }
 
 @if(CHANNELS_VEC4) fn step_at(index: u32) -> Step { return tap_at(index); }
@@ -90,25 +94,29 @@ fn next_tap(tap: Tap) -> Tap {
 @if(!CHANNELS_VEC4) fn step_at(index: u32) -> Step { return step_from(tap_at(4u * index)); }
 @if(!CHANNELS_VEC4) fn next_step(step: Step) -> Step { return step_from(next_tap(step.t3)); }
 
+fn within_kernel(tap: Tap) -> bool {
+  return tap.y < params.kernel_height * params.dilation;
+}
+
 fn inside(row: Row, tap: Tap) -> bool {
   let y = row.y + tap.y;
   let x = row.x + tap.x;
-  @if(DILATED) {
-    let on_grid = (y % params.dilation == 0u) & (x % params.dilation == 0u) & (tap.y < params.kernel_height);
-    return on_grid & (y / params.dilation < params.height) & (x / params.dilation < params.width);
+  @if(SPREAD) {
+    let on_grid = (y % params.spread == 0u) & (x % params.spread == 0u) & within_kernel(tap);
+    return on_grid & (y / params.spread < params.height) & (x / params.spread < params.width);
   }
   // Past the last k a scalar tap may still lie in the image; with vec4 channels there is no such tail.
-  @if(!DILATED && CHANNELS_VEC4) return (y < params.height) & (x < params.width);
-  @if(!DILATED && !CHANNELS_VEC4) return (y < params.height) & (x < params.width) & (tap.y < params.kernel_height);
+  @if(!SPREAD && CHANNELS_VEC4) return (y < params.height) & (x < params.width);
+  @if(!SPREAD && !CHANNELS_VEC4) return (y < params.height) & (x < params.width) & within_kernel(tap);
 }
 
 fn address(row: Row, tap: Tap) -> u32 {
-  @if(DILATED) {
-    let y = (row.y + tap.y) / params.dilation;
-    let x = (row.x + tap.x) / params.dilation;
+  @if(SPREAD) {
+    let y = (row.y + tap.y) / params.spread;
+    let x = (row.x + tap.x) / params.spread;
     return ((row.sample * params.height + y) * params.width + x) * params.channels + tap.channel;
   }
-  @if(!DILATED) return row.base + tap.offset;
+  @if(!SPREAD) return row.base + tap.offset;
 }
 
 @if(CHANNELS_VEC4) fn load(row: Row, step: Step) -> vec4f {

@@ -1,14 +1,14 @@
-// Weight gradient of a convolution or linear layer, per chunk of consecutive samples:
+// Weight gradient of a convolution or linear layer, per lane of samples (weight_gradient.wgsl):
 //   plain:   G[k, o] = sum over n of  g_n[k, o],   g_n[k, o] = sum over pixels p of n of A[p, k] * dY[p, o]
 //   FISHER:  F[k, o] = sum over n of  g_n[k, o]^2  (a segment boundary at every sample; g_n is never stored)
 //   SQUARED: F[k, o] = sum over p of A[p, k]^2 * dY[p, o]^2  (a linear layer's Fisher: one pixel is one sample)
-//   A: patches of the layer's input (patches.wgsl); samples_per_chunk = 1 gives explicit per-sample gradients.
+//   A: patches of the layer's input (patches.wgsl); a lane a sample gives explicit per-sample gradients.
 // Register family: each invocation owns 8 rows (2 groups of 4 k) x (4, 8 or 16) output channels; samples are the
-// outer loop, pixels one flat inner loop. Sums run in a fixed order; chunks are added by partial_sum.wgsl.
-// Dispatch: chunks * ceil(steps / 2) * column_tiles invocations, 64 a workgroup, column tiles fastest.
+// outer loop, pixels one flat inner loop. Sums run in a fixed order; lanes are added by partial_sum.wgsl.
+// Dispatch: lanes * ceil(steps / 2) * column_tiles invocations, 64 a workgroup, column tiles fastest.
 import package::dispatch::linear_index;
 import package::patches::{params, row_at, step_at, load};
-import package::weight_gradient::{load_gradient, add_outer, square, store_block};
+import package::weight_gradient::{load_gradient, add_outer, square, first_sample, start_block, store_block};
 
 @if(COLUMNS_4) const tile_columns = 4u;
 @if(COLUMNS_2 && !COLUMNS_4) const tile_columns = 2u;
@@ -18,10 +18,10 @@ import package::weight_gradient::{load_gradient, add_outer, square, store_block}
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let tile = linear_index(id, groups);
   let tiles = ((params.steps + 1u) / 2u) * params.column_tiles;
-  let chunk = tile / tiles;
-  let first = chunk * params.samples_per_chunk;
-  if (first >= params.samples) { return; }
-  let last = min(first + params.samples_per_chunk, params.samples);
+  let lane = tile / tiles;
+  let first = first_sample(lane);
+  if (lane >= params.lanes) { return; }
+  @if(ACCUMULATE) if (first >= params.samples) { return; }
   let group = ((tile % tiles) / params.column_tiles) * 2u;
   let column = (tile % params.column_tiles) * tile_columns;
   let s0 = step_at(group);
@@ -30,16 +30,32 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   let row_step = params.stride * params.channels;
   let line_step = (params.stride * params.width - params.out_width * params.stride) * params.channels;
 
-  var a0 = mat4x4f(); var a1 = mat4x4f();
-  @if(COLUMNS_2) var b0 = mat4x4f(); @if(COLUMNS_2) var b1 = mat4x4f();
-  @if(COLUMNS_4) var c0 = mat4x4f(); @if(COLUMNS_4) var c1 = mat4x4f();
-  @if(COLUMNS_4) var d0 = mat4x4f(); @if(COLUMNS_4) var d1 = mat4x4f();
-  @if(FISHER) var fa0 = mat4x4f(); @if(FISHER) var fa1 = mat4x4f();
-  @if(FISHER && COLUMNS_2) var fb0 = mat4x4f(); @if(FISHER && COLUMNS_2) var fb1 = mat4x4f();
-  @if(FISHER && COLUMNS_4) var fc0 = mat4x4f(); @if(FISHER && COLUMNS_4) var fc1 = mat4x4f();
-  @if(FISHER && COLUMNS_4) var fd0 = mat4x4f(); @if(FISHER && COLUMNS_4) var fd1 = mat4x4f();
+  @if(!FISHER) var a0 = start_block(lane, group, column);
+  @if(FISHER) var a0 = mat4x4f();
+  @if(FISHER) var fa0 = start_block(lane, group, column);
+  @if(!FISHER) var a1 = start_block(lane, group + 1u, column);
+  @if(FISHER) var a1 = mat4x4f();
+  @if(FISHER) var fa1 = start_block(lane, group + 1u, column);
+  @if(!FISHER && COLUMNS_2) var b0 = start_block(lane, group, column + 1u);
+  @if(FISHER && COLUMNS_2) var b0 = mat4x4f();
+  @if(FISHER && COLUMNS_2) var fb0 = start_block(lane, group, column + 1u);
+  @if(!FISHER && COLUMNS_2) var b1 = start_block(lane, group + 1u, column + 1u);
+  @if(FISHER && COLUMNS_2) var b1 = mat4x4f();
+  @if(FISHER && COLUMNS_2) var fb1 = start_block(lane, group + 1u, column + 1u);
+  @if(!FISHER && COLUMNS_4) var c0 = start_block(lane, group, column + 2u);
+  @if(FISHER && COLUMNS_4) var c0 = mat4x4f();
+  @if(FISHER && COLUMNS_4) var fc0 = start_block(lane, group, column + 2u);
+  @if(!FISHER && COLUMNS_4) var c1 = start_block(lane, group + 1u, column + 2u);
+  @if(FISHER && COLUMNS_4) var c1 = mat4x4f();
+  @if(FISHER && COLUMNS_4) var fc1 = start_block(lane, group + 1u, column + 2u);
+  @if(!FISHER && COLUMNS_4) var d0 = start_block(lane, group, column + 3u);
+  @if(FISHER && COLUMNS_4) var d0 = mat4x4f();
+  @if(FISHER && COLUMNS_4) var fd0 = start_block(lane, group, column + 3u);
+  @if(!FISHER && COLUMNS_4) var d1 = start_block(lane, group + 1u, column + 3u);
+  @if(FISHER && COLUMNS_4) var d1 = mat4x4f();
+  @if(FISHER && COLUMNS_4) var fd1 = start_block(lane, group + 1u, column + 3u);
 
-  for (var n = first; n < last; n++) {
+  for (var n = first; n < params.samples; n += params.lanes) {
     var row = row_at(n * pixels);
     var ox = 0u;
     for (var p = n * pixels; p < (n + 1u) * pixels; p++) {
@@ -88,23 +104,23 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   }
 
   @if(!FISHER) {
-    store_block(chunk, group, column, a0); store_block(chunk, group + 1u, column, a1);
+    store_block(lane, group, column, a0); store_block(lane, group + 1u, column, a1);
   }
   @if(!FISHER && COLUMNS_2) {
-    store_block(chunk, group, column + 1u, b0); store_block(chunk, group + 1u, column + 1u, b1);
+    store_block(lane, group, column + 1u, b0); store_block(lane, group + 1u, column + 1u, b1);
   }
   @if(!FISHER && COLUMNS_4) {
-    store_block(chunk, group, column + 2u, c0); store_block(chunk, group + 1u, column + 2u, c1);
-    store_block(chunk, group, column + 3u, d0); store_block(chunk, group + 1u, column + 3u, d1);
+    store_block(lane, group, column + 2u, c0); store_block(lane, group + 1u, column + 2u, c1);
+    store_block(lane, group, column + 3u, d0); store_block(lane, group + 1u, column + 3u, d1);
   }
   @if(FISHER) {
-    store_block(chunk, group, column, fa0); store_block(chunk, group + 1u, column, fa1);
+    store_block(lane, group, column, fa0); store_block(lane, group + 1u, column, fa1);
   }
   @if(FISHER && COLUMNS_2) {
-    store_block(chunk, group, column + 1u, fb0); store_block(chunk, group + 1u, column + 1u, fb1);
+    store_block(lane, group, column + 1u, fb0); store_block(lane, group + 1u, column + 1u, fb1);
   }
   @if(FISHER && COLUMNS_4) {
-    store_block(chunk, group, column + 2u, fc0); store_block(chunk, group + 1u, column + 2u, fc1);
-    store_block(chunk, group, column + 3u, fd0); store_block(chunk, group + 1u, column + 3u, fd1);
+    store_block(lane, group, column + 2u, fc0); store_block(lane, group + 1u, column + 2u, fc1);
+    store_block(lane, group, column + 3u, fd0); store_block(lane, group + 1u, column + 3u, fd1);
   }
 }

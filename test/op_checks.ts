@@ -11,6 +11,7 @@ import {
   type Random,
   relu,
   reshape,
+  SampleSums,
   type Shape,
   scale,
   sizeOf,
@@ -55,7 +56,7 @@ export function sample(x: Array64, n: number): Array64 {
 }
 
 /** Powers of two, which scale inputs exactly in f32. */
-const FACTORS = [0.5, -2];
+const FACTORS = [0.5, -2, 4];
 
 /**
  * y = op(factors * inputs) and the gradients by the inputs of sum(c * y - y / 2) for a random c, so that both the
@@ -94,18 +95,21 @@ export async function checkInMidGraph(
 }
 
 /**
- * Per-sample gradients by the second input (the parameter) of -3 times the cross-entropy of c * y against labels:
- * explicit ones against the reference; fused squares against explicit ones and against a loop of batch 1.
+ * Per-sample gradients by a parameter (an input but the first) of -3 times the cross-entropy of c * y against labels:
+ * explicit ones against the reference; fused squares against explicit ones and against a loop of batch 1; squares of
+ * two batches added to one sum against the bits of one batch.
  */
 export async function checkPerSample(
   gpu: Gpu,
   { expected, apply, inputs }: Case,
   random: Random,
+  position = 1,
 ): Promise<void> {
-  const [x, parameter] = inputs as [Array64, Array64];
+  const [x, ...rest] = inputs as [Array64, ...Array64[]];
+  const parameter = inputs[position]!;
   const samples = x.shape[0]!;
   const half = reference.scale(0.5).forward(x);
-  const y = expected.forward(half, parameter);
+  const y = expected.forward(half, ...rest);
   const c = gaussian(random, y.shape);
   const classes = y.data.length / samples;
   const labels = random.bits(samples).map((word) => word % classes);
@@ -117,12 +121,12 @@ export async function checkPerSample(
   const upstream = weigh(array64(y.shape, dz!.data));
   const exact = Array.from(
     { length: samples },
-    (_, n) => expected.gradient([sample(half, n), parameter], sample(upstream, n))[1]!,
+    (_, n) => expected.gradient([sample(half, n), ...rest], sample(upstream, n))[position]!,
   );
 
   /** Losses of a batch and the tape they are on. */
-  const losses = (weights: F32, from: number, to: number) => {
-    const tape = new Tape(gpu).watch([weights]);
+  const losses = (others: F32[], from: number, to: number) => {
+    const tape = new Tape(gpu).watch([others[position - 1]!]);
     const part = (values: Array64) => {
       const size = values.data.length / samples;
       return upload(
@@ -130,26 +134,34 @@ export async function checkPerSample(
         array64([to - from, ...values.shape.slice(1)], values.data.subarray(from * size, to * size)),
       );
     };
-    const weighted = multiply(tape, apply(tape, scale(tape, part(x), 0.5), weights), part(c));
+    const weighted = multiply(tape, apply(tape, scale(tape, part(x), 0.5), ...others), part(c));
     const rows = reshape(tape, weighted, [to - from, classes]);
     const batch = gpu.tensor(labels.slice(from, to), [to - from]);
     return { tape, output: scale(tape, softmaxCrossEntropy(tape, rows, batch), -3) };
   };
   const reads = gpu.scope(() => {
-    const weights = upload(gpu, parameter);
-    const { tape, output } = losses(weights, 0, samples);
+    const others = rest.map((value) => upload(gpu, value));
+    const weights = others[position - 1]!;
+    const { tape, output } = losses(others, 0, samples);
     const explicit = tape.perSampleGradients(output, [weights])[0]!;
     assert.deepEqual(explicit.shape, [samples, ...parameter.shape]);
     const fused = tape.squaredGradients(output, [weights])[0]!;
     assert.deepEqual(fused.shape, parameter.shape);
     const singles = Array.from({ length: samples }, (_, n) => {
-      const single = losses(weights, n, n + 1);
+      const single = losses(others, n, n + 1);
       return single.tape.squaredGradients(single.output, [weights])[0]!;
     });
-    return [explicit, fused, ...singles].map((tensor) => tensor.read());
+    using sums = new SampleSums(gpu, [weights], 'square');
+    const cut = Math.ceil(samples / 3);
+    for (const [from, to] of samples > 1 ? [[0, cut] as const, [cut, samples] as const] : []) {
+      const batch = losses(others, from, to);
+      batch.tape.accumulate(batch.output, sums);
+    }
+    return [explicit, fused, ...sums.totals(), ...singles].map((tensor) => tensor.read());
   });
   assert.equal(gpu.liveTensors, 0);
-  const [explicit, fused, ...singles] = await Promise.all(reads);
+  const [explicit, fused, inBatches, ...singles] = await Promise.all(reads);
+  if (samples > 1) assert.deepEqual(inBatches, fused, 'two batches against one');
   assertClose(
     explicit!,
     exact.flatMap((gradient) => [...gradient.data]),

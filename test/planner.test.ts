@@ -5,12 +5,10 @@ import {
   batchRuns,
   type Family,
   type GemmFacts,
-  planBiasGradient,
   planGemm,
-  planPerSampleGradient,
+  planLanes,
   planWeightGradient,
   type WeightGradientFacts,
-  type WeightGradientPlan,
 } from '../engine/planner.ts';
 
 /** Groups of four rows of a weight gradient that one tile of a family covers; see shaders/wgrad_*.wgsl. */
@@ -37,7 +35,6 @@ const weightGradients: fc.Arbitrary<WeightGradientFacts> = fc
     taps: fc.integer({ min: 1, max: 49 }),
     inChannels: fc.integer({ min: 1, max: 300 }),
     outChannels: fc.integer({ min: 1, max: 300 }),
-    samples: fc.integer({ min: 1, max: 5000 }),
     pixels: fc.integer({ min: 1, max: 4000 }),
     maxBindingBytes: fc.integer({ min: 64 * 1024, max: 1024 * MIB }),
     ...adapter,
@@ -47,19 +44,6 @@ const weightGradients: fc.Arbitrary<WeightGradientFacts> = fc
     steps: Math.ceil((taps * inChannels) / 4),
     size: taps * inChannels * facts.outChannels,
   })) as fc.Arbitrary<WeightGradientFacts>;
-
-function checkWeightGradient(facts: WeightGradientFacts, plan: WeightGradientPlan): void {
-  const { family, chunks, samplesPerChunk, columnTiles, tileColumns, workgroups } = plan;
-  assert.equal(family, facts.family ?? family);
-  assert.ok(Number.isInteger(samplesPerChunk) && samplesPerChunk >= 1);
-  assert.equal(chunks, Math.ceil(facts.samples / samplesPerChunk), 'no chunk empty, no sample left');
-  const columns4 = Math.ceil(facts.outChannels / 4);
-  assert.ok(columnTiles * tileColumns >= columns4, 'columns covered');
-  assert.ok((columnTiles - 1) * tileColumns < columns4, 'no tile of columns empty');
-  const tiles = Math.ceil(facts.steps / TILE_STEPS[family]) * columnTiles * chunks;
-  const covered = workgroups * TILES_PER_GROUP[family];
-  assert.ok(covered >= tiles && covered - tiles < TILES_PER_GROUP[family], 'grid covers the tiles');
-}
 
 test('planGemm covers rows and columns with no tile and no workgroup to spare', () => {
   fc.assert(
@@ -76,36 +60,30 @@ test('planGemm covers rows and columns with no tile and no workgroup to spare', 
   );
 });
 
-test('planWeightGradient covers weights and samples, and its partial results fit a share of a binding', () => {
+test('planWeightGradient covers the weights of every lane, and all lanes fit a share of a binding', () => {
   fc.assert(
-    fc.property(weightGradients, (facts) => {
-      const plan = planWeightGradient(facts);
-      checkWeightGradient(facts, plan);
-      assert.ok(plan.chunks === 1 || plan.chunks * facts.size * 4 <= facts.maxBindingBytes / 4);
+    fc.property(weightGradients, fc.integer({ min: 1, max: 500 }), (facts, count) => {
+      const { family, lanes, columnTiles, tileColumns, workgroups } = planWeightGradient(facts);
+      assert.equal(family, facts.family ?? family);
+      const columns4 = Math.ceil(facts.outChannels / 4);
+      assert.ok(columnTiles * tileColumns >= columns4, 'columns covered');
+      assert.ok((columnTiles - 1) * tileColumns < columns4, 'no tile of columns empty');
+      const tiles = Math.ceil(facts.steps / TILE_STEPS[family]) * columnTiles * count;
+      const covered = workgroups(count) * TILES_PER_GROUP[family];
+      assert.ok(covered >= tiles && covered - tiles < TILES_PER_GROUP[family], 'grid covers the tiles');
+      assert.ok(lanes === 1 || lanes * facts.size * 4 <= facts.maxBindingBytes / 4);
+      assert.ok(Number.isInteger(Math.log2(lanes)) && lanes >= 1 && lanes <= 64);
     }),
   );
 });
 
-test('planPerSampleGradient makes a chunk of every sample', () => {
-  fc.assert(
-    fc.property(weightGradients, (facts) => {
-      const plan = planPerSampleGradient(facts);
-      checkWeightGradient(facts, plan);
-      assert.equal(plan.chunks, facts.samples);
-      assert.equal(plan.samplesPerChunk, 1);
-      assert.equal(plan.family, planWeightGradient(facts).family);
-    }),
-  );
-});
-
-test('more samples per chunk are taken only when the adapter is busy or memory is short', () => {
-  const facts = { software: true, steps: 8, outChannels: 16, samples: 64, pixels: 196, size: 500 };
-  const roomy = planWeightGradient({ ...facts, maxBindingBytes: 128 * MIB });
-  assert.equal(roomy.chunks, 64);
-  const tight = planWeightGradient({ ...facts, maxBindingBytes: 8 * 4 * 500 * 4 });
-  assert.equal(tight.chunks, 8);
-  const many = planWeightGradient({ ...facts, samples: 1_000_000, maxBindingBytes: 128 * MIB });
-  assert.ok(many.chunks < 5000);
+test('lanes are many where one cannot fill the adapter, and few where memory is short', () => {
+  const facts = { software: true, size: 500, maxBindingBytes: 128 * MIB };
+  assert.equal(planLanes(16, facts), 64);
+  assert.equal(planLanes(100, facts), 16);
+  assert.equal(planLanes(4000, facts), 1);
+  assert.equal(planLanes(16, { ...facts, maxBindingBytes: 8 * 4 * 500 * 4 }), 8);
+  assert.equal(planLanes(16, { ...facts, maxBindingBytes: 256 }), 1);
 });
 
 test('software adapters get the register family, GPUs the tiled one unless the shape is tiny', () => {
@@ -119,16 +97,14 @@ test('software adapters get the register family, GPUs the tiled one unless the s
   const large = {
     steps: 36,
     outChannels: 32,
-    samples: 64,
     pixels: 196,
     size: 4608,
     maxBindingBytes: 128 * MIB,
   };
   assert.equal(planGemm({ rows: 12544, columns: 32, software: false }).family, 'tiled');
   assert.equal(planWeightGradient({ ...large, software: false }).family, 'tiled');
-  assert.equal(planGemm({ rows: 8, columns: 32, software: false }).family, 'register');
   assert.equal(planGemm({ rows: 12544, columns: 10, software: false }).family, 'register');
-  assert.equal(planWeightGradient({ ...large, pixels: 1, software: false }).family, 'register');
+  assert.equal(planWeightGradient({ ...large, pixels: 4, software: false }).family, 'register');
 });
 
 test('batchRuns covers the batch once, in order, within the limit and on aligned offsets', () => {
@@ -177,20 +153,4 @@ test('batchRuns splits only what does not fit, and gives up where not one aligne
     { start: 64, count: 36 },
   ]);
   assert.deepEqual(batchRuns(100, [20], 1024), [{ start: 0, count: 100 }]);
-});
-
-test('planBiasGradient splits samples into whole chunks that suit the adapter', () => {
-  fc.assert(
-    fc.property(
-      fc.integer({ min: 1, max: 1e5 }),
-      fc.integer({ min: 1, max: 4096 }),
-      fc.boolean(),
-      (samples, channels, software) => {
-        const samplesPerChunk = planBiasGradient(samples, channels, software);
-        assert.ok(Number.isInteger(samplesPerChunk) && samplesPerChunk >= 1 && samplesPerChunk <= samples);
-      },
-    ),
-  );
-  assert.equal(planBiasGradient(64, 8, true), 1);
-  assert.equal(planBiasGradient(64, 4096, true), 64);
 });

@@ -1,6 +1,7 @@
 import { addPartials } from '../convolution.ts';
 import { FathomError } from '../errors.ts';
-import { batchRuns, planBiasGradient } from '../planner.ts';
+import { batchRuns, planLanes } from '../planner.ts';
+import type { SampleSum } from '../sample_sums.ts';
 import type { Tape } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
 import { mapElements } from './elementwise.ts';
@@ -22,49 +23,74 @@ export function bias(tape: Tape, x: Tensor<'f32'>, b: Tensor<'f32'>): Tensor<'f3
   }
   const y = mapElements(tape.gpu, 'ADD_BIAS', x, b);
   return tape.record('bias', [x, b], y, {
-    gradient: (i, upstream) => (i === 0 ? upstream.reshape(x.shape) : summed(upstream, channels, false)),
-    parameter: {
-      input: 1,
-      perSample: (upstream) => partialSums(upstream, channels, 1, false),
-      fisher: (upstream) => summed(upstream, channels, true),
+    gradient: (i, upstream) => (i === 0 ? upstream.reshape(x.shape) : summed(upstream, channels)),
+    parameters: {
+      1: {
+        perSample(upstream) {
+          const samples = upstream.shape[0]!;
+          const result = tape.gpu.empty([samples, channels], 'f32');
+          addSums(upstream, result, { lanes: samples, first: 0, accumulate: false }, false);
+          return result;
+        },
+        accumulate,
+      },
     },
   });
 }
 
-function summed(upstream: Tensor<'f32'>, channels: number, fisher: boolean): Tensor<'f32'> {
+function summed(upstream: Tensor<'f32'>, channels: number): Tensor<'f32'> {
   const { gpu } = upstream;
-  const samples = upstream.shape[0]!;
   const result = gpu.empty([channels], 'f32');
   gpu.scope(() => {
-    for (const { start, count } of batchRuns(samples, [upstream.bytes / samples], gpu.maxBindingBytes)) {
-      const samplesPerChunk = planBiasGradient(count, channels, gpu.software);
-      const partial = partialSums(upstream.slice(start, count), channels, samplesPerChunk, fisher);
-      addPartials(partial, result, partial.shape[0]!, start > 0);
+    const lanes = Math.min(upstream.shape[0]!, lanesOf(upstream, channels));
+    const sums = lanes === 1 ? result : gpu.empty([lanes, channels], 'f32');
+    for (const [i, { start, part }] of runs(upstream).entries()) {
+      addSums(part, sums, { lanes, first: start % lanes, accumulate: i > 0 }, false);
     }
+    if (lanes > 1) addPartials(sums, result, lanes, false);
   });
   return result;
 }
 
-function partialSums(
+function accumulate(upstream: Tensor<'f32'>, sum: SampleSum): void {
+  const lanes = lanesOf(upstream, sum.shape[0]!);
+  upstream.gpu.scope(() => {
+    for (const { start, part } of runs(upstream)) {
+      const { sums, first } = sum.take(lanes, start);
+      addSums(part, sums, { lanes, first, accumulate: true }, sum.summand === 'square');
+    }
+  });
+}
+
+function lanesOf({ gpu }: Tensor, channels: number): number {
+  return planLanes(channels, {
+    size: channels,
+    software: gpu.software,
+    maxBindingBytes: gpu.maxBindingBytes,
+  });
+}
+
+function runs(upstream: Tensor<'f32'>): { start: number; part: Tensor<'f32'> }[] {
+  const samples = upstream.shape[0]!;
+  return batchRuns(samples, [upstream.bytes / samples], upstream.gpu.maxBindingBytes).map(
+    ({ start, count }) => ({ start, part: upstream.slice(start, count) }),
+  );
+}
+
+/** Adds sums over pixels, or their squares, to lanes of sums over samples. */
+function addSums(
   upstream: Tensor<'f32'>,
-  channels: number,
-  samplesPerChunk: number,
-  fisher: boolean,
-): Tensor<'f32'> {
+  sums: Tensor<'f32'>,
+  { lanes, first, accumulate }: { lanes: number; first: number; accumulate: boolean },
+  squared: boolean,
+): void {
   const { gpu } = upstream;
   const samples = upstream.shape[0]!;
-  const chunks = Math.ceil(samples / samplesPerChunk);
-  const partial = gpu.empty([chunks, channels], 'f32');
+  const channels = upstream.shape.at(-1)!;
   gpu.dispatch(
-    gpu.kernel('bias_gradient', { FISHER: fisher }),
-    { gradient: upstream, partial },
-    {
-      channels,
-      pixels: upstream.size / samples / channels,
-      samples,
-      samples_per_chunk: samplesPerChunk,
-    },
-    Math.ceil(partial.size / 64),
+    gpu.kernel('bias_gradient', { FISHER: squared, ACCUMULATE: accumulate }),
+    { gradient: upstream, partial: sums },
+    { channels, pixels: upstream.size / samples / channels, samples, first_lane: first, lanes },
+    Math.ceil(sums.size / 64),
   );
-  return partial;
 }

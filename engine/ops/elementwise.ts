@@ -77,9 +77,15 @@ export function multiply(tape: Tape, a: Tensor<'f32'>, b: Tensor<'f32'>): Tensor
 
 /** factor * x. Any shape. */
 export function scale(tape: Tape, x: Tensor<'f32'>, factor: number): Tensor<'f32'> {
-  return tape.record('scale', [x], mapElements(tape.gpu, 'SCALE', x, undefined, factor), {
-    gradient: (_, upstream) => mapElements(tape.gpu, 'SCALE', upstream, undefined, factor),
-  });
+  return tape.record(
+    'scale',
+    [x],
+    mapElements(tape.gpu, 'SCALE', x, undefined, factor),
+    {
+      gradient: (_, upstream) => mapElements(tape.gpu, 'SCALE', upstream, undefined, factor),
+    },
+    [factor],
+  );
 }
 
 /** Entry by entry square, not recorded. */

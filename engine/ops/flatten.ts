@@ -18,9 +18,15 @@ export function flatten(tape: Tape, x: Tensor<'f32'>): Tensor<'f32'> {
 
 /** The same values under another shape of equal size. */
 export function reshape(tape: Tape, x: Tensor<'f32'>, shape: Shape): Tensor<'f32'> {
-  return tape.record('reshape', [x], x.reshape(shape), {
-    gradient: (_, upstream) => upstream.reshape(x.shape),
-  });
+  return tape.record(
+    'reshape',
+    [x],
+    x.reshape(shape),
+    {
+      gradient: (_, upstream) => upstream.reshape(x.shape),
+    },
+    [shape],
+  );
 }
 
 function transposed(x: Tensor<'f32'>, rows: number, columns: number, shape: Shape): Tensor<'f32'> {

@@ -1,4 +1,5 @@
 import {
+  accumulateWeightGradient,
   type ConvGeometry,
   convolve,
   convolveTransposed,
@@ -6,7 +7,7 @@ import {
   weightGradient,
 } from '../convolution.ts';
 import { FathomError } from '../errors.ts';
-import type { Tape } from '../tape.ts';
+import type { Rule, Tape } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
 
 /**
@@ -37,25 +38,29 @@ export function linear(tape: Tape, x: Tensor<'f32'>, weights: Tensor<'f32'>): Te
     kernelHeight: 1,
     kernelWidth: 1,
     stride: 1,
+    dilation: 1,
+    isLine: true,
     paddingY: 0,
     paddingX: 0,
   };
   const y = tape.gpu.empty([samples, outChannels], 'f32');
   convolve(x, weights, y, line);
-  return tape.record('linear', [x, weights], y, {
+  const rule: Rule = {
     gradient(i, upstream) {
-      if (i === 1) return weightGradient(x, upstream, weights.shape, 'plain', line);
+      if (i === 1) return weightGradient(x, upstream, weights.shape, line);
       const dx = tape.gpu.empty(x.shape, 'f32');
       convolveTransposed(upstream, weights, dx, line);
       return dx;
     },
-    parameter: {
-      input: 1,
-      perSample(upstream) {
-        const points = { ...line, samples, width: 1, outWidth: 1 };
-        return perSampleWeightGradient(x, upstream, weights.shape, points);
+    parameters: {
+      1: {
+        perSample(upstream) {
+          const points = { ...line, samples, width: 1, outWidth: 1, isLine: false };
+          return perSampleWeightGradient(x, upstream, weights.shape, points);
+        },
+        accumulate: (upstream, sum) => accumulateWeightGradient(x, upstream, sum, 'squared', line),
       },
-      fisher: (upstream) => weightGradient(x, upstream, weights.shape, 'squared', line),
     },
-  });
+  };
+  return tape.record('linear', [x, weights], y, rule);
 }

@@ -64,13 +64,19 @@ export function maxpool2d(tape: Tape, x: Tensor<'f32'>, options: Pool2dOptions):
       }
     });
   run('maxpool2d', { image: x, result: y, winner }, y);
-  return tape.record('maxpool2d', [x], y, {
-    gradient(_, upstream) {
-      const dx = gpu.empty(x.shape, 'f32');
-      const tensors = { gradient: upstream, winner, result: dx };
-      if (tiles) run('maxpool2d_scatter', tensors, upstream);
-      else run('maxpool2d_gradient', tensors, dx);
-      return dx;
+  return tape.record(
+    'maxpool2d',
+    [x],
+    y,
+    {
+      gradient(_, upstream) {
+        const dx = gpu.empty(x.shape, 'f32');
+        const tensors = { gradient: upstream, winner, result: dx };
+        if (tiles) run('maxpool2d_scatter', tensors, upstream);
+        else run('maxpool2d_gradient', tensors, dx);
+        return dx;
+      },
     },
-  });
+    [options],
+  );
 }

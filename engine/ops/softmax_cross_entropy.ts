@@ -33,16 +33,22 @@ export function softmaxCrossEntropy(
     { samples, classes, zero_logits: zeroLogits, nan_bits: 0x7fc00000 },
     Math.ceil(samples / 64),
   );
-  return tape.record('softmaxCrossEntropy', [logits], losses, {
-    gradient(_, upstream) {
-      const result = gpu.empty(logits.shape, 'f32');
-      gpu.dispatch(
-        gpu.kernel('softmax_cross_entropy_gradient'),
-        { logits, labels, upstream, result },
-        { samples, classes, zero_logits: zeroLogits },
-        Math.ceil(samples / 64),
-      );
-      return result;
+  return tape.record(
+    'softmaxCrossEntropy',
+    [logits],
+    losses,
+    {
+      gradient(_, upstream) {
+        const result = gpu.empty(logits.shape, 'f32');
+        gpu.dispatch(
+          gpu.kernel('softmax_cross_entropy_gradient'),
+          { logits, labels, upstream, result },
+          { samples, classes, zero_logits: zeroLogits },
+          Math.ceil(samples / 64),
+        );
+        return result;
+      },
     },
-  });
+    [labels, zeroLogits],
+  );
 }

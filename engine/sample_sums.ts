@@ -1,0 +1,86 @@
+import { addPartials } from './convolution.ts';
+import type { Gpu } from './gpu.ts';
+import { fill } from './ops/elementwise.ts';
+import { type Shape, sizeOf, type Tensor } from './tensor.ts';
+
+/** What is summed over samples: gradients, or their squares. */
+export type Summand = 'gradient' | 'square';
+
+/**
+ * A running sum over samples of one parameter's gradients, or of their squares. Samples are counted over all batches;
+ * sample n is added to lane n mod `count`, in order, and lanes are added in order at the end. So the bits of the
+ * result depend on the samples alone, not on how they were cut into batches.
+ */
+export class SampleSum {
+  private lanes: Tensor<'f32'> | undefined;
+
+  constructor(
+    private readonly gpu: Gpu,
+    readonly shape: Shape,
+    readonly summand: Summand,
+    /** Samples added before the current batch. */
+    private readonly before: () => number,
+  ) {}
+
+  /**
+   * The lanes to add to, and which of them takes the sample `start` of the current batch.
+   * @param count a number that does not depend on the batch (see `planLanes`)
+   * @returns `sums` [count, ...shape], zeros at first
+   */
+  take(count: number, start = 0): { sums: Tensor<'f32'>; first: number } {
+    this.lanes ??= this.gpu.keep(fill(this.gpu, [count, ...this.shape], 0));
+    return { sums: this.lanes, first: (this.before() + start) % count };
+  }
+
+  /** The lanes' total, in the parameter's shape; zeros where nothing was added. */
+  total(): Tensor<'f32'> {
+    if (!this.lanes) return fill(this.gpu, this.shape, 0);
+    const count = this.lanes.size / sizeOf(this.shape);
+    const result = this.gpu.empty(this.shape, 'f32');
+    addPartials(this.lanes, result, count, false);
+    return result;
+  }
+
+  dispose(): void {
+    this.lanes?.dispose();
+    this.lanes = undefined;
+  }
+}
+
+/** The {@link SampleSum} of each of some parameters, for `Tape.accumulate`. */
+export class SampleSums implements Disposable {
+  private readonly sums: ReadonlyMap<Tensor<'f32'>, SampleSum>;
+  private samples = 0;
+
+  constructor(
+    gpu: Gpu,
+    readonly parameters: readonly Tensor<'f32'>[],
+    readonly summand: Summand,
+  ) {
+    const before = () => this.samples;
+    this.sums = new Map(parameters.map((p) => [p, new SampleSum(gpu, p.shape, summand, before)]));
+  }
+
+  /** Samples added so far. */
+  get count(): number {
+    return this.samples;
+  }
+
+  of(parameter: Tensor<'f32'>): SampleSum | undefined {
+    return this.sums.get(parameter);
+  }
+
+  /** Notes that a batch has been added. */
+  advance(samples: number): void {
+    this.samples += samples;
+  }
+
+  /** Totals in the order of the parameters. */
+  totals(): Tensor<'f32'>[] {
+    return [...this.sums.values()].map((sum) => sum.total());
+  }
+
+  [Symbol.dispose](): void {
+    for (const sum of this.sums.values()) sum.dispose();
+  }
+}
