@@ -1,6 +1,7 @@
-import { type Examples, gatherImages, gatherLabels } from '../data/index.ts';
-import { softmaxCrossEntropy, Tape, type Tensor } from '../engine/index.ts';
+import { type Examples, gatherLabels } from '../data/index.ts';
+import { Tape } from '../engine/index.ts';
 import type { Network } from '../models/index.ts';
+import { sampleLosses, uploadBatch } from './objective.ts';
 
 /** How well a network does on some examples. */
 export interface Evaluation {
@@ -11,22 +12,6 @@ export interface Evaluation {
 }
 
 const BATCH = 256;
-
-/** A batch of examples on the GPU. */
-export interface Batch {
-  images: Tensor<'f32'>;
-  labels: Tensor<'u32'>;
-}
-
-/** Uploads the examples at some positions; made within the caller's scope. */
-export function uploadBatch(network: Network, examples: Examples, positions: Uint32Array): Batch {
-  const { gpu } = network;
-  const { height, width, channels } = examples.images;
-  return {
-    images: gpu.tensor(gatherImages(examples, positions), [positions.length, height, width, channels]),
-    labels: gpu.tensor(gatherLabels(examples, positions), [positions.length]),
-  };
-}
 
 /** Positions 0 to count - 1, in runs of `batch`. */
 export function* batches(count: number, batch: number): Generator<Uint32Array> {
@@ -41,10 +26,10 @@ export async function evaluate(network: Network, examples: Examples): Promise<Ev
   let loss = 0;
   for (const positions of batches(examples.index.length, BATCH)) {
     const out = network.gpu.scope(() => {
-      const { images, labels } = uploadBatch(network, examples, positions);
+      const { images, targets } = uploadBatch(network, examples, positions);
       const tape = new Tape(network.gpu);
       const logits = network.forward(tape, images);
-      return { logits, losses: softmaxCrossEntropy(tape, logits, labels) };
+      return { logits, losses: sampleLosses(tape, logits, targets) };
     });
     const [logits, losses] = await Promise.all([out.logits.read(), out.losses.read()]);
     out.logits.dispose();

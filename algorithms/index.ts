@@ -1,6 +1,22 @@
-export { fisherDistance } from './distance.ts';
+export { costOf, type NetworkCost } from './cost.ts';
+export {
+  type ComparisonOptions,
+  type Contribution,
+  type DistanceContributions,
+  type DistanceOptions,
+  distanceContributions,
+  fisherDistance,
+  type LayerContribution,
+} from './distance.ts';
 export { type Evaluation, evaluate } from './evaluate.ts';
-export { diagonalFisher, type FisherDiagonal, type FisherOptions, trace } from './fisher.ts';
+export {
+  diagonalFisher,
+  type Estimator,
+  estimatorLabel,
+  type FisherDiagonal,
+  type FisherOptions,
+  trace,
+} from './fisher.ts';
 export {
   closestSources,
   type DistanceMatrix,
@@ -9,4 +25,13 @@ export {
   type MatrixProgress,
   type Trial,
 } from './matrix.ts';
-export { type TrainingOptions, type TrainingProgress, type TrainingResult, train } from './train.ts';
+export { defaultBudget, fisherBytes, trainingBytes } from './memory.ts';
+export { type Batch, sampleLosses, uploadBatch } from './objective.ts';
+export {
+  type TrainingOptions,
+  type TrainingProgress,
+  type TrainingResult,
+  train,
+  trainingStep,
+} from './train.ts';
+export { type Deviation, type Verification, type VerifyCheck, verify } from './verify.ts';

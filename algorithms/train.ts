@@ -4,12 +4,14 @@ import {
   countNonFinite,
   FathomError,
   mean,
+  type Optimizer,
   type Random,
-  softmaxCrossEntropy,
   Tape,
+  type Tensor,
 } from '../engine/index.ts';
 import type { Network, StateDict } from '../models/index.ts';
-import { type Evaluation, evaluate, uploadBatch } from './evaluate.ts';
+import { type Evaluation, evaluate } from './evaluate.ts';
+import { type Batch, sampleLosses, uploadBatch } from './objective.ts';
 
 export interface TrainingOptions {
   /** Passes over the training split at the most. */
@@ -104,14 +106,32 @@ export async function train(network: Network, task: Task, options: TrainingOptio
   async function step(positions: Uint32Array): Promise<number> {
     using loss = gpu.scope(() => {
       const batch = uploadBatch(network, task.train, positions);
-      const tape = new Tape(gpu).watch(parameters);
-      const logits = network.forward(tape, batch.images);
-      const loss = mean(tape, softmaxCrossEntropy(tape, logits, batch.labels));
-      optimizer.step(tape.gradients(loss, parameters));
-      return loss;
+      return trainingStep(network, optimizer, batch, options.random);
     });
     return (await loss.read())[0]!;
   }
+}
+
+/**
+ * One step down the gradient of a batch's mean loss, in training mode.
+ * @param random where dropout draws from
+ * @returns the loss [1] before the step
+ */
+export function trainingStep(
+  network: Network,
+  optimizer: Optimizer,
+  { images, targets }: Batch,
+  random: Random,
+): Tensor<'f32'> {
+  const { gpu } = network;
+  return gpu.scope(() => {
+    const parameters = [...network.parameters.values()];
+    const tape = new Tape(gpu).watch(parameters);
+    const outputs = network.forward(tape, images, { training: true, random });
+    const loss = mean(tape, sampleLosses(tape, outputs, targets));
+    optimizer.step(tape.gradients(loss, parameters));
+    return loss;
+  });
 }
 
 function diverged(task: string, epoch: number, learningRate: number): FathomError {

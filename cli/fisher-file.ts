@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { type FisherDiagonal, trace } from '../algorithms/index.ts';
 import { FathomError, parseSafetensors, serializeSafetensors } from '../engine/index.ts';
 import type { SafetensorsTensor } from '../engine/safetensors.ts';
-import type { StateDict } from '../models/index.ts';
+import { stateOf } from '../models/index.ts';
 import { version } from './command.ts';
 import { readInput, writeOutput } from './files.ts';
 
@@ -12,6 +12,7 @@ const facts = z.object({
   estimator: z.string().min(1),
   samples: z.string().regex(/^[1-9]\d*$/),
   adapter: z.string(),
+  head: z.string().optional(),
 });
 
 /** A Fisher as it lies in a file, with what tells whether two may be compared. */
@@ -22,6 +23,8 @@ export interface FisherFile {
   estimator: string;
   /** The adapter it was taken on. */
   adapter: string;
+  /** Names of the parameters that belong to the task's head. */
+  head: readonly string[];
 }
 
 /**
@@ -29,12 +32,12 @@ export interface FisherFile {
  * @throws FathomError `unwritable`
  */
 export async function writeFisherFile(path: string, file: FisherFile): Promise<void> {
-  const { fisher, net, estimator, adapter } = file;
+  const { fisher, net, estimator, adapter, head } = file;
   const tensors = new Map<string, SafetensorsTensor>();
   for (const [name, { shape, data }] of fisher.entries) {
     tensors.set(name, { dtype: 'F32', shape: [...shape], data });
   }
-  const metadata = { net, estimator, samples: String(fisher.samples), adapter };
+  const metadata = { net, estimator, samples: String(fisher.samples), adapter, head: head.join(',') };
   const bytes = serializeSafetensors(tensors, {
     format: 'fathom-fisher',
     version,
@@ -55,29 +58,14 @@ export async function readFisherFile(path: string): Promise<FisherFile> {
     const fields = [...new Set(parsed.error.issues.map((issue) => issue.path.join('.')))];
     throw notAFisher(path, `its metadata lack a proper ${fields.join(', ')}`, parsed.error);
   }
-  const entries = floatTensors(tensors, path);
+  const entries = stateOf(tensors, path).state;
   for (const [name, { data }] of entries) {
     const broken = data.find((value) => !(value >= 0 && Number.isFinite(value)));
     if (broken !== undefined) throw notAFisher(path, `${name} holds ${broken}`);
   }
-  const { net, estimator, adapter, samples } = parsed.data;
-  return { fisher: { entries, samples: Number(samples) }, net, estimator, adapter };
-}
-
-/** The tensors as a state dict. @throws FathomError `not-f32` listing those of other types */
-export function floatTensors(tensors: ReadonlyMap<string, SafetensorsTensor>, path: string): StateDict {
-  const state: StateDict = new Map();
-  const others: string[] = [];
-  for (const [name, { dtype, shape, data }] of tensors) {
-    if (dtype === 'F32') state.set(name, { shape, data });
-    else others.push(`${name} is ${dtype}`);
-  }
-  if (others.length === 0) return state;
-  throw new FathomError({
-    code: 'not-f32',
-    message: `${path} holds tensors that are not 32-bit floats: ${others.join(', ')}`,
-    fix: 'Save them as F32 (tensor.float() in PyTorch)',
-  });
+  const { net, estimator, adapter, samples, head } = parsed.data;
+  const fisher = { entries, samples: Number(samples) };
+  return { fisher, net, estimator, adapter, head: head ? head.split(',') : [] };
 }
 
 /** Each parameter's share of the trace. */

@@ -7,13 +7,15 @@ import { addDemo } from './demo.ts';
 import { addDistance } from './distance.ts';
 import { addDoctor } from './doctor.ts';
 import { addFisher } from './fisher.ts';
+import { addNets } from './nets.ts';
+import { addVerify } from './verify.ts';
 
 const program = new Command('fathom')
   .description('How far is one task from another? Fisher task distances on WebGPU.')
   .version(version)
   .exitOverride()
   .showHelpAfterError('Run it with --help to see its usage.');
-for (const add of [addDemo, addDoctor, addFisher, addDistance]) add(program);
+for (const add of [addDemo, addDoctor, addNets, addVerify, addFisher, addDistance]) add(program);
 
 // A reader such as `head` that closes its end early is no failure.
 process.stdout.on('error', (error: Error & { code?: string }) => {

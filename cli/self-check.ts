@@ -58,8 +58,8 @@ export async function selfCheck(gpu: Gpu): Promise<Check[]> {
     check(
       'squared per-sample gradients at once against one by one',
       2e-6,
-      (await diagonalFisher(network, examples, { batch: SAMPLES })).entries,
-      (await diagonalFisher(network, examples, { batch: 1 })).entries,
+      (await diagonalFisher(network, examples, { chunk: SAMPLES })).entries,
+      (await diagonalFisher(network, examples, { chunk: 1 })).entries,
     ),
   ];
 }

@@ -30,6 +30,8 @@ export interface Examples {
   index: Uint32Array;
   /** In the task's own numbering, parallel to `index`. */
   labels: Uint32Array;
+  /** What a network that gives images is to give, at the positions of `images`; left out: the images themselves. */
+  targets?: ImageSet<Pixels>;
 }
 
 /** A classification task: what a net is trained, chosen and measured on. The splits share no image. */
@@ -49,13 +51,22 @@ export interface Task {
  * @returns NHWC; of bytes pixel / 255 rounded to f32, so in [0, 1]
  */
 export function gatherImages(examples: Examples, positions: Uint32Array): Float32Array {
-  const { pixels, height, width, channels } = examples.images;
+  return gather(examples.images, examples.index, positions);
+}
+
+/** As {@link gatherImages}, of the images a network is to give. */
+export function gatherTargets(examples: Examples, positions: Uint32Array): Float32Array {
+  return gather(examples.targets ?? examples.images, examples.index, positions);
+}
+
+function gather(images: ImageSet<Pixels>, index: Uint32Array, positions: Uint32Array): Float32Array {
+  const { pixels, height, width, channels } = images;
   const size = height * width * channels;
   const full = pixels instanceof Uint8Array ? 255 : 1;
   const values = new Float32Array(positions.length * size);
   let to = 0;
   for (const position of positions) {
-    let from = at(examples.index, position) * size;
+    let from = at(index, position) * size;
     for (const end = from + size; from < end; from++) values[to++] = pixels[from]! / full;
   }
   return values;

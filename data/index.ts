@@ -3,6 +3,7 @@ export {
   type Examples,
   gatherImages,
   gatherLabels,
+  gatherTargets,
   type ImageSet,
   type ImageSets,
   type Pixels,

@@ -24,7 +24,7 @@ export interface GpuOptions {
 }
 
 /** Dispatches after which queued commands are submitted without waiting for a read. */
-const SUBMIT_AFTER = 128;
+export const SUBMIT_AFTER = 128;
 /** Dynamic uniform offsets are multiples of this under WebGPU's default limits. */
 const UNIFORM_STRIDE = 256;
 const IDLE_BYTES_CAP = 512 * 1024 * 1024;
@@ -38,7 +38,7 @@ const LOSS_REPORT_MS = 100;
  */
 export class Gpu {
   readonly maxBindingBytes: number;
-  private readonly pool: BufferPool;
+  protected readonly pool: BufferPool;
   private readonly kernels = new Map<string, Kernel>();
   private readonly bindGroups = new Map<string, GPUBindGroup>();
   private readonly uniforms: GPUBuffer;
@@ -53,7 +53,7 @@ export class Gpu {
   private readonly lost: Promise<never>;
   private disposed = false;
 
-  private constructor(
+  protected constructor(
     readonly runtime: Runtime,
     readonly opened: OpenedAdapter,
     readonly device: GPUDevice,
@@ -115,9 +115,15 @@ export class Gpu {
     return this.live.size;
   }
 
-  /** Largest number of bytes held by tensors at one time. */
+  /** Largest number of bytes tensors took at one time, with what is kept for reuse, since the last {@link trim}. */
   get peakBytes(): number {
     return this.pool.peakBytes;
+  }
+
+  /** Frees what is kept for reuse, and begins {@link peakBytes} anew. */
+  trim(): void {
+    this.pool.trim();
+    this.submit();
   }
 
   /**
@@ -315,7 +321,10 @@ export class Gpu {
 
   private submit(): void {
     this.closePass();
-    if (!this.encoder) return;
+    if (!this.encoder) {
+      if (this.pool.destroyDropped()) this.bindGroups.clear();
+      return;
+    }
     const { queue } = this.device;
     if (this.recorded > 0) {
       queue.writeBuffer(this.uniforms, 0, this.uniformBytes.buffer, 0, this.recorded * UNIFORM_STRIDE);

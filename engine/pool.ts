@@ -23,9 +23,8 @@ export class BufferPool {
   private readonly dropped: PooledBuffer[] = [];
   private nextId = 0;
   private idleBytes = 0;
-  private lentBytes = 0;
-  /** Largest number of bytes lent at one time. */
-  peakBytes = 0;
+  private bytes = 0;
+  private peak = 0;
 
   constructor(
     private readonly device: GPUDevice,
@@ -35,12 +34,12 @@ export class BufferPool {
   acquire(bytes: number): PooledBuffer {
     const size = Math.min(sizeClass(bytes), Math.max(bytes, this.device.limits.maxBufferSize));
     const pooled = this.idle.get(size)?.pop();
-    this.lentBytes += size;
-    this.peakBytes = Math.max(this.peakBytes, this.lentBytes);
     if (pooled) {
       this.idleBytes -= size;
       return pooled;
     }
+    this.bytes += size;
+    this.peak = Math.max(this.peak, this.bytes);
     const buffer = this.device.createBuffer({
       size,
       usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
@@ -49,7 +48,6 @@ export class BufferPool {
   }
 
   release(pooled: PooledBuffer): void {
-    this.lentBytes -= pooled.bytes;
     if (this.idleBytes + pooled.bytes > this.cap) {
       this.dropped.push(pooled);
       return;
@@ -63,13 +61,28 @@ export class BufferPool {
   /** Destroys dropped buffers; true if there were any, whose ids caches must forget. Call right after a submit. */
   destroyDropped(): boolean {
     const any = this.dropped.length > 0;
-    for (const { buffer } of this.dropped.splice(0)) buffer.destroy();
+    for (const { buffer, bytes } of this.dropped.splice(0)) {
+      this.bytes -= bytes;
+      buffer.destroy();
+    }
     return any;
   }
 
-  destroy(): void {
-    this.destroyDropped();
-    for (const list of this.idle.values()) for (const { buffer } of list) buffer.destroy();
+  /** Drops every idle buffer, and counts the peak anew. */
+  trim(): void {
+    this.dropped.push(...[...this.idle.values()].flat());
     this.idle.clear();
+    this.idleBytes = 0;
+    this.peak = this.bytes - this.dropped.reduce((sum, { bytes }) => sum + bytes, 0);
+  }
+
+  /** Largest number of bytes that existed at one time, lent or idle, since the last {@link trim}. */
+  get peakBytes(): number {
+    return this.peak;
+  }
+
+  destroy(): void {
+    this.trim();
+    this.destroyDropped();
   }
 }

@@ -1,3 +1,8 @@
+import { activationReference } from './reference/activation.ts';
+import { convolutionReference } from './reference/convolution.ts';
+import { lossReference } from './reference/loss.ts';
+import { normalisationReference } from './reference/normalisation.ts';
+import { poolingReference } from './reference/pooling.ts';
 import { type Shape, sizeOf } from './tensor.ts';
 
 /** A dense array in float64 on the CPU, last axis fastest; images are NHWC. */
@@ -13,9 +18,6 @@ export interface ReferenceOp {
   gradient(inputs: readonly Array64[], upstream: Array64): Array64[];
 }
 
-/** Calls `visit` with the places of `a`, `b` and the output in each product that an output entry sums. */
-type Products = (a: Shape, b: Shape, visit: (a: number, b: number, y: number) => void) => void;
-
 export function array64(shape: Shape, data?: ArrayLike<number>): Array64 {
   return { shape, data: data ? Float64Array.from(data) : new Float64Array(sizeOf(shape)) };
 }
@@ -25,46 +27,11 @@ export function array64(shape: Shape, data?: ArrayLike<number>): Array64 {
  * equal maxima wins, NaN kept by relu) are those the ops document; inputs are taken to fit, so nothing is checked.
  */
 export const reference = {
-  /** Inputs: x [samples, height, width, in], weights [out, in, kernel height, kernel width]. */
-  conv2d(options: { stride?: number; padding?: number | readonly [number, number] } = {}): ReferenceOp {
-    const { stride = 1, padding = 0 } = options;
-    const [paddingY, paddingX] = typeof padding === 'number' ? [padding, padding] : padding;
-    const outputShape = (x: Shape, w: Shape): Shape => [
-      x[0]!,
-      Math.floor((x[1]! + 2 * paddingY - w[2]!) / stride) + 1,
-      Math.floor((x[2]! + 2 * paddingX - w[3]!) / stride) + 1,
-      w[0]!,
-    ];
-    return bilinear(outputShape, (x, w, visit) => {
-      const [, height, width, channels] = x as [number, number, number, number];
-      const [outChannels, , kernelHeight, kernelWidth] = w as [number, number, number, number];
-      let at = 0;
-      eachIndex(outputShape(x, w).slice(0, 3), (n, oy, ox) => {
-        eachIndex([outChannels, kernelHeight, kernelWidth], (o, ky, kx) => {
-          const iy = oy * stride - paddingY + ky;
-          const ix = ox * stride - paddingX + kx;
-          if (iy < 0 || iy >= height || ix < 0 || ix >= width) return;
-          for (let c = 0; c < channels; c++) {
-            const weight = ((o * channels + c) * kernelHeight + ky) * kernelWidth + kx;
-            visit(((n * height + iy) * width + ix) * channels + c, weight, at + o);
-          }
-        });
-        at += outChannels;
-      });
-    });
-  },
-
-  /** Inputs: x [samples, in], weights [out, in]. */
-  linear(): ReferenceOp {
-    return bilinear(
-      ([samples], [out]) => [samples!, out!],
-      ([samples, channels], [out], visit) => {
-        eachIndex([samples!, out!, channels!], (n, o, c) => {
-          visit(n * channels! + c, o * channels! + c, n * out! + o);
-        });
-      },
-    );
-  },
+  ...activationReference,
+  ...convolutionReference,
+  ...lossReference,
+  ...normalisationReference,
+  ...poolingReference,
 
   /** Inputs: x [..., channels], b [channels]. */
   bias(): ReferenceOp {
@@ -75,13 +42,6 @@ export const reference = {
         for (const [i, g] of upstream.data.entries()) db.data[i % db.data.length]! += g;
         return [upstream, db];
       },
-    };
-  },
-
-  relu(): ReferenceOp {
-    return {
-      forward: (x) => map(x!, (value) => Math.max(value, 0)),
-      gradient: ([x], upstream) => [map(upstream, (g, i) => (x!.data[i]! > 0 ? g : 0))],
     };
   },
 
@@ -145,65 +105,33 @@ export const reference = {
 
   /** Input: x [samples, height, width, channels]; output in PyTorch's order (channel, row, column). */
   flatten(): ReferenceOp {
-    /** Calls `visit` with the place of an entry in NHWC and in NCHW. */
-    const places = ([samples, height, width, channels]: Shape, visit: (x: number, y: number) => void) => {
-      let y = 0;
-      eachIndex([samples!, channels!, height! * width!], (n, c, pixel) => {
-        visit((n * height! * width! + pixel) * channels! + c, y++);
-      });
+    const forward = (x: Array64) => {
+      const [samples, height, width, channels] = x.shape as [number, number, number, number];
+      return transposed(x, height * width, channels, [samples, height * width * channels]);
     };
     return {
-      forward(x) {
-        const y = array64([x!.shape[0]!, sizeOf(x!.shape.slice(1))]);
-        places(x!.shape, (from, to) => {
-          y.data[to] = x!.data[from]!;
-        });
-        return y;
-      },
+      forward: (x) => forward(x!),
       gradient([x], upstream) {
-        const dx = array64(x!.shape);
-        places(x!.shape, (to, from) => {
-          dx.data[to] = upstream.data[from]!;
-        });
-        return [dx];
+        const [, height, width, channels] = x!.shape as [number, number, number, number];
+        return [transposed(upstream, channels, height * width, x!.shape)];
       },
     };
   },
 
-  /** Input: logits [samples, classes]; each row is continued by `zeroLogits` zeros. Output: one loss a sample. */
-  softmaxCrossEntropy(labels: ArrayLike<number>, zeroLogits = 0): ReferenceOp {
-    const rows = (logits: Array64): number[][] => {
-      const classes = logits.shape[1]!;
-      return Array.from({ length: logits.shape[0]! }, (_, n) => [
-        ...logits.data.subarray(n * classes, (n + 1) * classes),
-        ...new Array<number>(zeroLogits).fill(0),
-      ]);
-    };
+  /** Input: x [samples, channels * height * width]; the inverse of flatten. */
+  unflatten([height, width, channels]: readonly [number, number, number]): ReferenceOp {
+    const pixels = height * width;
     return {
-      forward(logits) {
-        const losses = rows(logits!).map((row, n) => {
-          const own = row[labels[n]!]!;
-          // log(1 + the others over the own): exact where the own logit is far the largest.
-          const largest = Math.max(...row);
-          const others = row.map((z, c) => (c === labels[n] ? 0 : Math.exp(z - largest)));
-          const sum = others.reduce((a, b) => a + b, 0);
-          return own === largest ? Math.log1p(sum) : largest - own + Math.log(sum + Math.exp(own - largest));
-        });
-        return array64([losses.length], losses);
-      },
-      gradient([logits], upstream) {
-        const classes = logits!.shape[1]!;
-        const gradients = rows(logits!).flatMap((row, n) => {
-          const largest = Math.max(...row);
-          const powers = row.map((z) => Math.exp(z - largest));
-          const total = powers.reduce((a, b) => a + b, 0);
-          const others = powers.reduce((a, b, c) => (c === labels[n] ? a : a + b), 0);
-          return powers
-            .map((power, c) => (upstream.data[n]! * (c === labels[n] ? -others : power)) / total)
-            .slice(0, classes);
-        });
-        return [array64(logits!.shape, gradients)];
-      },
+      forward: (x) => transposed(x!, channels, pixels, [x!.shape[0]!, height, width, channels]),
+      gradient: ([x], upstream) => [transposed(upstream, pixels, channels, x!.shape)],
+    };
+  },
+
+  /** The same values under another shape. */
+  reshape(shape: Shape): ReferenceOp {
+    return {
+      forward: (x) => ({ shape, data: x!.data }),
+      gradient: ([x], upstream) => [{ shape: x!.shape, data: upstream.data }],
     };
   },
 
@@ -216,26 +144,16 @@ export const reference = {
   },
 };
 
-/** y = the sum of products of two inputs that `products` lists; its gradients sum the same products. */
-function bilinear(outputShape: (a: Shape, b: Shape) => Shape, products: Products): ReferenceOp {
-  return {
-    forward(a, b) {
-      const y = array64(outputShape(a!.shape, b!.shape));
-      products(a!.shape, b!.shape, (ai, bi, yi) => {
-        y.data[yi]! += a!.data[ai]! * b!.data[bi]!;
-      });
-      return y;
-    },
-    gradient([a, b], upstream) {
-      const da = array64(a!.shape);
-      const db = array64(b!.shape);
-      products(a!.shape, b!.shape, (ai, bi, yi) => {
-        da.data[ai]! += b!.data[bi]! * upstream.data[yi]!;
-        db.data[bi]! += a!.data[ai]! * upstream.data[yi]!;
-      });
-      return [da, db];
-    },
-  };
+/** Every sample's [rows, columns] matrix transposed. */
+function transposed(x: Array64, rows: number, columns: number, shape: Shape): Array64 {
+  const y = array64(shape);
+  const size = rows * columns;
+  for (let start = 0; start < x.data.length; start += size) {
+    for (let i = 0; i < size; i++) {
+      y.data[start + (i % columns) * rows + Math.floor(i / columns)] = x.data[start + i]!;
+    }
+  }
+  return y;
 }
 
 function scaledSum(factor: (size: number) => number): ReferenceOp {

@@ -1,4 +1,4 @@
-import { FathomError } from './errors.ts';
+import { type ErrorParts, FathomError } from './errors.ts';
 import type { Gpu } from './gpu.ts';
 import { addTensors, fill } from './ops/elementwise.ts';
 import { type SampleSum, SampleSums } from './sample_sums.ts';
@@ -10,6 +10,8 @@ export interface Rule {
   gradient(i: number, upstream: Tensor<'f32'>): Tensor<'f32'>;
   /** Per-sample rules by input position; an input without one can be no parameter of a Fisher. */
   parameters?: Readonly<Record<number, ParameterRule>>;
+  /** Set where a sample's output depends on other samples too: what to tell who asks for a sample's own gradient. */
+  mixesSamples?: ErrorParts;
 }
 
 /** What an op does with one sample's gradient by a parameter at a time; samples are the first axis of `upstream`. */
@@ -79,8 +81,10 @@ export class Tape {
   /**
    * Explicit gradients of each sample's loss, [samples, ...parameter shape]: samples x parameters in memory, an
    * oracle for tests and small networks. `losses` is [samples]; samples must not interact.
+   * @throws FathomError `no-per-sample-rule`, or that of an op whose samples interact
    */
   perSampleGradients(losses: Tensor<'f32'>, parameters: readonly Tensor<'f32'>[]): Tensor<'f32'>[] {
+    this.requireSeparateSamples(losses);
     return this.gpu.scope(() => {
       const results = new Map<Tensor, Tensor<'f32'>>();
       this.walk(losses, parameters, undefined, (operation, i, parameter, upstream) => {
@@ -110,9 +114,11 @@ export class Tape {
    * @param output [samples, ...]; samples must not interact
    * @param upstream what to multiply the output's derivatives by, of its shape: ones if left out
    * @throws FathomError `no-per-sample-rule`; `shared-parameter` when a parameter is used twice and squares are
-   * wanted: its per-sample gradient is a sum, whose square the fused kernels cannot form
+   * wanted: its per-sample gradient is a sum, whose square the fused kernels cannot form; or that of an op whose
+   * samples interact
    */
   accumulate(output: Tensor<'f32'>, sums: SampleSums, upstream?: Tensor<'f32'>): void {
+    this.requireSeparateSamples(output);
     this.gpu.scope(() => {
       const seen = new Set<Tensor>();
       this.walk(output, sums.parameters, upstream, (operation, i, parameter, gradient) => {
@@ -148,6 +154,16 @@ export class Tape {
         }
       }
       upstream.dispose();
+    }
+  }
+
+  /** Throws the error of a recorded op that mixes samples and that `result` depends on. */
+  private requireSeparateSamples(result: Tensor): void {
+    const reached = new Set<Tensor>([result]);
+    for (const { inputs, output, rule } of this.operations.toReversed()) {
+      if (!reached.has(output)) continue;
+      if (rule.mixesSamples) throw new FathomError(rule.mixesSamples);
+      for (const input of inputs) reached.add(input);
     }
   }
 

@@ -1,15 +1,8 @@
-import {
-  chain,
-  conv2dLayer,
-  flattenLayer,
-  linearLayer,
-  type Module,
-  maxpoolLayer,
-  reluLayer,
-} from './module.ts';
+import { conv2dLayer, flattenLayer, linearLayer, maxpoolLayer, reluLayer } from './layers.ts';
+import { chain, type Module } from './module.ts';
 import type { Architecture } from './network.ts';
 
-function backbone(): Module {
+function small(classes: number): Module {
   return chain(
     ['conv1', conv2dLayer({ in: 1, out: 8, kernel: 5, padding: 2 })],
     reluLayer(),
@@ -18,16 +11,22 @@ function backbone(): Module {
     reluLayer(),
     maxpoolLayer(2),
     flattenLayer(),
-    ['fc', linearLayer(784, 10)],
+    ['fc', linearLayer(784, classes)],
   );
 }
 
 /**
  * The small network for 28x28 grey images: two 5x5 convolutions (8 and 16 channels) with max pooling and a linear
- * layer to 10 outputs: the `cnn` of the reference values.
+ * layer: the `cnn` of the reference values.
  */
-export function cnn(): Architecture {
-  return { name: 'cnn', input: [28, 28, 1], classes: 10, module: backbone(), head: [] };
+export function cnn(classes = 10): Architecture {
+  return {
+    name: 'cnn',
+    input: [28, 28, 1],
+    classes,
+    module: small(classes),
+    head: ['fc.weight', 'fc.bias'],
+  };
 }
 
 /**
@@ -39,7 +38,25 @@ export function cnnWithHead(classes: number): Architecture {
     name: 'cnn',
     input: [28, 28, 1],
     classes,
-    module: chain(backbone(), ['head', linearLayer(10, classes)]),
+    module: chain(small(10), ['head', linearLayer(10, classes)]),
     head: ['head.weight', 'head.bias'],
+  };
+}
+
+/** A multilayer perceptron for 28x28 grey images: 784 to 256 to 128 to the classes, relu between. */
+export function mlp(classes = 10): Architecture {
+  return {
+    name: 'mlp',
+    input: [28, 28, 1],
+    classes,
+    module: chain(
+      flattenLayer(),
+      ['fc1', linearLayer(784, 256)],
+      reluLayer(),
+      ['fc2', linearLayer(256, 128)],
+      reluLayer(),
+      ['fc3', linearLayer(128, classes)],
+    ),
+    head: ['fc3.weight', 'fc3.bias'],
   };
 }

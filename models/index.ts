@@ -1,13 +1,54 @@
-export { cnn, cnnWithHead } from './cnn.ts';
+export { taskonomyConv, taskonomyFc } from './autoencoder.ts';
+export { cnn, cnnWithHead, mlp } from './cnn.ts';
+export { densenet121 } from './densenet.ts';
 export {
-  chain,
+  constant,
+  heNormal,
+  heUniform,
+  type Initialiser,
+  normal,
+  pytorchDefault,
+  uniform,
+  xavierNormal,
+  xavierUniform,
+} from './initialisers.ts';
+export {
+  adaptiveAvgpoolLayer,
+  avgpoolLayer,
+  batchNormLayer,
+  type Conv2dLayer,
+  type ConvTranspose2dLayer,
   conv2dLayer,
+  convTranspose2dLayer,
+  dropoutLayer,
   flattenLayer,
-  type Lookup,
+  geluLayer,
+  groupNormLayer,
+  layerNormLayer,
   linearLayer,
-  type Module,
   maxpoolLayer,
-  type ParameterSpec,
+  relu6Layer,
   reluLayer,
-} from './module.ts';
-export { type Architecture, Network, type StateDict } from './network.ts';
+  sigmoidLayer,
+  siluLayer,
+  tanhLayer,
+  unflattenLayer,
+  upsampleLayer,
+} from './layers.ts';
+export { mobilenetV2 } from './mobilenet.ts';
+export { Call, chain, densely, type Module, type Part, residual, type TensorSpec } from './module.ts';
+export {
+  type Architecture,
+  adaptHead,
+  type BatchCounts,
+  type ForwardOptions,
+  initialState,
+  Network,
+  parameterCount,
+  type StateDict,
+} from './network.ts';
+export { type NetworkOptions, type Stem, stems } from './options.ts';
+export { type NetworkName, networks, stemsOf } from './registry.ts';
+export { resnet18, resnet34 } from './resnet.ts';
+export { parseState, type StateFile, serializeState, stateOf } from './state_file.ts';
+export { vgg16Bn } from './vgg.ts';

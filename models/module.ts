@@ -1,102 +1,89 @@
-import {
-  bias,
-  conv2d,
-  flatten,
-  linear,
-  maxpool2d,
-  type Random,
-  relu,
-  type Shape,
-  type Tape,
-  type Tensor,
-} from '../engine/index.ts';
+import { add, concatenate, type Random, type Shape, type Tape, type Tensor } from '../engine/index.ts';
 
-/** A tensor a network learns: its PyTorch name within the module, PyTorch shape and initial values. */
-export interface ParameterSpec {
+/** A tensor of a network: its PyTorch name within the module, its PyTorch shape and how it begins. */
+export interface TensorSpec {
   name: string;
   shape: Shape;
+  /** What optimisers change and Fishers are taken by; or a running statistic, which training updates on the way. */
+  kind: 'parameter' | 'buffer';
   initial(random: Random): Float32Array;
 }
 
-/** Finds a parameter by its name within the module that asks. */
-export type Lookup = (name: string) => Tensor<'f32'>;
+/** Finds what a module needs while a network runs. */
+export class Call {
+  /**
+   * @param training batch statistics and dropout instead of running statistics and none
+   * @param random where dropout draws from
+   */
+  constructor(
+    readonly tape: Tape,
+    private readonly tensors: ReadonlyMap<string, Tensor<'f32'>>,
+    readonly training: boolean,
+    readonly random: Random,
+    private readonly prefix = '',
+  ) {}
+
+  /** A tensor by its name within the module that asks. */
+  tensor(name: string): Tensor<'f32'> {
+    return this.tensors.get(join(this.prefix, name))!;
+  }
+
+  /** The same call for a part of the module, whose tensors are named `name.…`. */
+  within(name: string): Call {
+    return name === ''
+      ? this
+      : new Call(this.tape, this.tensors, this.training, this.random, join(this.prefix, name));
+  }
+}
 
 /** A layer, or a network of layers. Images are NHWC. */
 export interface Module {
-  parameters: readonly ParameterSpec[];
-  apply(tape: Tape, x: Tensor<'f32'>, lookup: Lookup): Tensor<'f32'>;
+  /** In PyTorch's order. */
+  tensors: readonly TensorSpec[];
+  apply(call: Call, x: Tensor<'f32'>): Tensor<'f32'>;
 }
 
-/** Modules one after another; named ones prefix their parameters' names, as in PyTorch. */
-export function chain(...items: (Module | readonly [name: string, module: Module])[]): Module {
-  const stages = items.map((item) => (Array.isArray(item) ? item : (['', item] as const))) as (readonly [
-    string,
-    Module,
-  ])[];
+/** A module, or one whose tensors' names get a prefix, as in PyTorch's `Sequential` and attributes. */
+export type Part = Module | readonly [name: string, module: Module];
+
+/** Modules one after another. */
+export function chain(...parts: Part[]): Module {
+  const stages = parts.map(named);
   return {
-    parameters: stages.flatMap(([name, module]) =>
-      module.parameters.map((spec) => ({ ...spec, name: join(name, spec.name) })),
-    ),
-    apply: (tape, x, lookup) =>
-      stages.reduce(
-        (value, [name, module]) => module.apply(tape, value, (own) => lookup(join(name, own))),
-        x,
-      ),
+    tensors: stages.flatMap(tensorsOf),
+    apply: (call, x) => stages.reduce((value, [name, module]) => module.apply(call.within(name), value), x),
   };
+}
+
+/** main(x) + shortcut(x); x itself where there is no shortcut. */
+export function residual(main: Part, shortcut?: Part): Module {
+  const stages = [main, ...(shortcut ? [shortcut] : [])].map(named);
+  return {
+    tensors: stages.flatMap(tensorsOf),
+    apply(call, x) {
+      const [own, other] = stages.map(([name, module]) => module.apply(call.within(name), x));
+      return add(call.tape, own!, other ?? x);
+    },
+  };
+}
+
+/** x with branch(x) behind it along the channels. */
+export function densely(branch: Part): Module {
+  const [name, module] = named(branch);
+  return {
+    tensors: tensorsOf([name, module]),
+    apply: (call, x) => concatenate(call.tape, [x, module.apply(call.within(name), x)]),
+  };
+}
+
+function named(part: Part): readonly [string, Module] {
+  return 'apply' in part ? ['', part] : part;
+}
+
+function tensorsOf([name, module]: readonly [string, Module]): TensorSpec[] {
+  return module.tensors.map((spec) => ({ ...spec, name: join(name, spec.name) }));
 }
 
 function join(prefix: string, name: string): string {
   return prefix === '' ? name : `${prefix}.${name}`;
-}
-
-export interface Conv2dLayer {
-  in: number;
-  out: number;
-  kernel: number;
-  stride?: number;
-  padding?: number;
-}
-
-/** Convolution with bias: `weight` [out, in, kernel, kernel], `bias` [out]; PyTorch's default initialisation. */
-export function conv2dLayer(layer: Conv2dLayer): Module {
-  const { in: inChannels, out, kernel, stride = 1, padding = 0 } = layer;
-  const fanIn = inChannels * kernel * kernel;
-  return {
-    parameters: [
-      uniformParameter('weight', [out, inChannels, kernel, kernel], fanIn),
-      uniformParameter('bias', [out], fanIn),
-    ],
-    apply: (tape, x, lookup) =>
-      bias(tape, conv2d(tape, x, lookup('weight'), { stride, padding }), lookup('bias')),
-  };
-}
-
-/** Fully connected layer with bias: `weight` [out, in], `bias` [out]; PyTorch's default initialisation. */
-export function linearLayer(inFeatures: number, outFeatures: number): Module {
-  return {
-    parameters: [
-      uniformParameter('weight', [outFeatures, inFeatures], inFeatures),
-      uniformParameter('bias', [outFeatures], inFeatures),
-    ],
-    apply: (tape, x, lookup) => bias(tape, linear(tape, x, lookup('weight')), lookup('bias')),
-  };
-}
-
-export function reluLayer(): Module {
-  return { parameters: [], apply: relu };
-}
-
-export function maxpoolLayer(kernel: number): Module {
-  return { parameters: [], apply: (tape, x) => maxpool2d(tape, x, { kernel }) };
-}
-
-export function flattenLayer(): Module {
-  return { parameters: [], apply: flatten };
-}
-
-/** Uniform in +-1/sqrt(fan in): what torch.nn.Linear and Conv2d do by default. */
-function uniformParameter(name: string, shape: Shape, fanIn: number): ParameterSpec {
-  const size = shape.reduce((a, b) => a * b, 1);
-  const bound = 1 / Math.sqrt(fanIn);
-  return { name, shape, initial: (random) => random.uniform(size).map((u) => (2 * u - 1) * bound) };
 }

@@ -1,103 +1,198 @@
 import {
   FathomError,
   type Gpu,
-  type Random,
+  Random,
   type Shape,
   sizeOf,
   type Tape,
   type Tensor,
 } from '../engine/index.ts';
-import type { Module } from './module.ts';
+import { Call, type Module } from './module.ts';
 
 /** An architecture: what it takes, what it gives, and its module. */
 export interface Architecture {
   name: string;
   /** [height, width, channels] of an input image. */
   input: readonly [number, number, number];
+  /** Outputs of a classifier; 0 for networks that give an image. */
   classes: number;
+  /** [height, width, channels] of the image the network gives, if it gives one. */
+  target?: readonly [number, number, number];
   module: Module;
   /** Names of the parameters that belong to the task's head, whose shapes depend on the class count. */
   head: readonly string[];
 }
 
-/** Values by PyTorch parameter name, in PyTorch's layout. */
+/** Float values by PyTorch name, in PyTorch's layout. */
 export type StateDict = Map<string, { shape: Shape; data: Float32Array }>;
+
+/** PyTorch's `num_batches_tracked` of each batch normalisation, by that name. */
+export type BatchCounts = ReadonlyMap<string, bigint>;
+
+/** How a network is to run. */
+export interface ForwardOptions {
+  /** Use and update batch statistics, and drop out. */
+  training?: boolean;
+  /** Where dropout draws from; must be given to train a network that has it. */
+  random?: Random;
+  /** Tensors to use instead of the network's own, by name. */
+  replace?: ReadonlyMap<string, Tensor<'f32'>>;
+}
 
 /** An architecture with weights on the GPU. */
 export class Network implements Disposable {
+  /** Trained on since it was made. */
+  private batches = 0n;
+
   private constructor(
     readonly gpu: Gpu,
     readonly architecture: Architecture,
-    /** Parameters by name, in the architecture's order. */
+    /** All tensors by name, in the architecture's order. */
+    readonly tensors: ReadonlyMap<string, Tensor<'f32'>>,
+    /** Those that are learned. */
     readonly parameters: ReadonlyMap<string, Tensor<'f32'>>,
+    private readonly batchesBefore: BatchCounts,
   ) {}
 
   /** Fresh weights. Each parameter has its own stream, so networks that differ in the head alone share the rest. */
   static initialise(gpu: Gpu, architecture: Architecture, random: Random): Network {
-    const state: StateDict = new Map();
-    for (const { name, shape, initial } of architecture.module.parameters) {
-      state.set(name, { shape, data: initial(random.fork(name)) });
-    }
-    return Network.fromState(gpu, architecture, state, architecture.name);
+    return Network.fromState(gpu, architecture, initialState(architecture, random), architecture.name);
   }
 
   /**
-   * Loads weights.
+   * Loads weights and running statistics.
    * @param source names where the weights came from, for errors
    * @throws FathomError `weights-mismatch` listing every missing, unexpected or misshapen tensor
    */
-  static fromState(gpu: Gpu, architecture: Architecture, state: StateDict, source: string): Network {
-    const problems: string[] = [];
-    const specs = architecture.module.parameters;
-    for (const { name, shape } of specs) {
-      const given = state.get(name);
-      if (!given) problems.push(`${name} is missing`);
-      else if (given.shape.join() !== shape.join()) {
-        problems.push(`${name} has shape [${given.shape}], not [${shape}]`);
-      } else if (given.data.some((value) => !Number.isFinite(value))) {
-        problems.push(`${name} holds NaN or infinite values`);
-      }
-    }
-    const known = new Set(specs.map((spec) => spec.name));
-    for (const name of state.keys())
-      if (!known.has(name)) problems.push(`${name} is not part of the network`);
-    if (problems.length > 0) {
-      throw new FathomError({
-        code: 'weights-mismatch',
-        message: `${source} does not fit ${architecture.name}: ${problems.join('; ')}`,
-        fix: `Give the ${specs.length} tensors of ${architecture.name} with finite values in PyTorch's names and shapes`,
-      });
-    }
-    const parameters = new Map(
-      specs.map(({ name, shape }) => [name, gpu.tensor(state.get(name)!.data, shape)]),
-    );
-    return new Network(gpu, architecture, parameters);
+  static fromState(
+    gpu: Gpu,
+    architecture: Architecture,
+    state: StateDict,
+    source: string,
+    batches: BatchCounts = new Map(),
+  ): Network {
+    checkState(architecture, state, batches, source);
+    const network = Network.allocate(gpu, architecture, batches);
+    network.load(state);
+    return network;
   }
 
-  /** Copies the weights to the CPU, in one transfer. */
+  /** A network whose tensors hold nothing yet. */
+  static allocate(gpu: Gpu, architecture: Architecture, batches: BatchCounts = new Map()): Network {
+    const specs = architecture.module.tensors;
+    const tensors = new Map(specs.map(({ name, shape }) => [name, gpu.empty(shape, 'f32')]));
+    const learned = specs.filter((spec) => spec.kind === 'parameter').map(({ name }) => name);
+    return new Network(
+      gpu,
+      architecture,
+      tensors,
+      new Map(learned.map((name) => [name, tensors.get(name)!])),
+      batches,
+    );
+  }
+
+  /** Copies the weights and running statistics to the CPU, in one transfer. */
   async state(): Promise<StateDict> {
-    const entries = [...this.parameters].map(async ([name, tensor]) => {
+    const entries = [...this.tensors].map(async ([name, tensor]) => {
       return [name, { shape: tensor.shape, data: await tensor.read() }] as const;
     });
     return new Map(await Promise.all(entries));
   }
 
-  /** Overwrites the weights with those of a state dict of the same architecture. */
-  load(state: StateDict): void {
-    for (const [name, tensor] of this.parameters) this.gpu.write(tensor, state.get(name)!.data);
+  /** How many batches each batch normalisation has been trained on. */
+  get batchCounts(): BatchCounts {
+    const names = [...this.tensors.keys()].filter((name) => name.endsWith('running_mean'));
+    const counters = names.map((name) => name.replace(/running_mean$/, 'num_batches_tracked'));
+    return new Map(counters.map((name) => [name, (this.batchesBefore.get(name) ?? 0n) + this.batches]));
   }
 
-  /** Logits [samples, classes] of images [samples, height, width, channels]. */
-  forward(tape: Tape, images: Tensor<'f32'>): Tensor<'f32'> {
-    return this.architecture.module.apply(tape, images, (name) => this.parameters.get(name)!);
+  /** Overwrites the weights with those of a state dict of the same architecture. */
+  load(state: StateDict): void {
+    for (const [name, tensor] of this.tensors) this.gpu.write(tensor, state.get(name)!.data);
+  }
+
+  /**
+   * Runs the network.
+   * @param images [samples, height, width, channels]
+   * @returns logits [samples, classes], or images of the architecture's `target`
+   */
+  forward(tape: Tape, images: Tensor<'f32'>, options: ForwardOptions = {}): Tensor<'f32'> {
+    const { training = false, random = new Random(0) } = options;
+    if (training) this.batches++;
+    const tensors = options.replace ? new Map([...this.tensors, ...options.replace]) : this.tensors;
+    return this.architecture.module.apply(new Call(tape, tensors, training, random), images);
   }
 
   /** Number of learned values. */
   get size(): number {
-    return this.architecture.module.parameters.reduce((total, spec) => total + sizeOf(spec.shape), 0);
+    return [...this.parameters.values()].reduce((total, parameter) => total + parameter.size, 0);
   }
 
   [Symbol.dispose](): void {
-    for (const tensor of this.parameters.values()) tensor.dispose();
+    for (const tensor of this.tensors.values()) tensor.dispose();
   }
+}
+
+/** Fresh values for every tensor of an architecture. */
+export function initialState({ module }: Architecture, random: Random): StateDict {
+  return new Map(
+    module.tensors.map(({ name, shape, initial }) => [name, { shape, data: initial(random.fork(name)) }]),
+  );
+}
+
+/**
+ * A state for a head of another class count: the head starts afresh, all else is kept.
+ * @param architecture the one the state is to fit
+ * @throws FathomError `no-head` where it has none
+ */
+export function adaptHead(state: StateDict, architecture: Architecture, random: Random): StateDict {
+  if (architecture.head.length === 0) {
+    throw new FathomError({
+      code: 'no-head',
+      message: `${architecture.name} names no head that could be adapted`,
+      fix: "List its parameters' names in the architecture's `head`",
+    });
+  }
+  const head = new Set(architecture.head);
+  const fresh = [...initialState(architecture, random)].filter(([name]) => head.has(name));
+  return new Map([...state, ...fresh]);
+}
+
+function checkState(
+  architecture: Architecture,
+  state: StateDict,
+  batches: BatchCounts,
+  source: string,
+): void {
+  const specs = architecture.module.tensors;
+  const problems: string[] = [];
+  for (const { name, shape } of specs) {
+    const given = state.get(name);
+    if (!given) problems.push(`${name} is missing`);
+    else if (given.shape.join() !== shape.join()) {
+      problems.push(`${name} has shape [${given.shape}], not [${shape}]`);
+    } else if (given.data.some((value) => !Number.isFinite(value))) {
+      problems.push(`${name} holds NaN or infinite values`);
+    }
+  }
+  const known = new Set(specs.map((spec) => spec.name));
+  const counted = [...batches.keys()].filter(
+    (name) => !known.has(name.replace(/num_batches_tracked$/, 'running_mean')),
+  );
+  for (const name of [...[...state.keys()].filter((name) => !known.has(name)), ...counted]) {
+    problems.push(`${name} is not part of the network`);
+  }
+  if (problems.length === 0) return;
+  throw new FathomError({
+    code: 'weights-mismatch',
+    message: `${source} does not fit ${architecture.name}: ${problems.join('; ')}`,
+    fix: `Give the ${specs.length} tensors of ${architecture.name} with finite values in PyTorch's names and shapes`,
+  });
+}
+
+/** Number of learned values of an architecture. */
+export function parameterCount({ module }: Architecture): number {
+  return module.tensors
+    .filter((spec) => spec.kind === 'parameter')
+    .reduce((total, spec) => total + sizeOf(spec.shape), 0);
 }

@@ -12,11 +12,19 @@ export interface Golden {
   batch: number;
   state_dict: [name: string, shape: number[]][];
   labels: number[];
+  logits: number[][];
+  loss: number[];
   trace: number;
   distance_from_salt_plus_1: number;
   parameters: Record<
     string,
-    { shape: number[]; fisher_sum: number; fisher: { index: number[]; value: number[] } }
+    {
+      shape: number[];
+      grad_l2: number;
+      fisher_sum: number;
+      fisher: { index: number[]; value: number[] };
+      grad: { index: number[]; value: number[] };
+    }
   >;
 }
 
@@ -38,16 +46,18 @@ function hash32(count: number, stream: number): Float64Array {
   });
 }
 
-/** The weights of a network without batch normalisation. */
+/** The weights and running statistics of a network. */
 export function goldenWeights({ state_dict }: Golden, salt: number): StateDict {
+  const names = new Set(state_dict.map(([name]) => name));
   return new Map(
     state_dict.map(([name, shape], k) => {
       const size = shape.reduce((a, b) => a * b, 1);
       const u = hash32(size, salt * 100000 + k);
+      const normalises = names.has(name.replace(/\w+$/, 'running_mean'));
       const bound = Math.sqrt(6 / (size / shape[0]!));
-      const value = name.endsWith('.bias')
-        ? (x: number) => 0.2 * x - 0.1
-        : (x: number) => (2 * x - 1) * bound;
+      const positive = name.endsWith('running_var') || (normalises && name.endsWith('weight'));
+      const small = name.endsWith('bias') || name.endsWith('running_mean');
+      const value = (x: number) => (positive ? 0.75 + 0.5 * x : small ? 0.2 * x - 0.1 : (2 * x - 1) * bound);
       return [name, { shape, data: Float32Array.from(u, value) }];
     }),
   );

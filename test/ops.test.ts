@@ -16,9 +16,11 @@ import {
   relu,
   type Shape,
   scale,
+  sizeOf,
   softmaxCrossEntropy,
   sum,
   Tape,
+  unflatten,
 } from '../engine/index.ts';
 import { array64, type ReferenceOp, reference } from '../engine/reference.ts';
 import { assertClose } from './assertions.ts';
@@ -329,6 +331,18 @@ describe('ops that are the same in both families', () => {
       return checkInMidGraph(gpu, { expected: reference.flatten(), apply: flatten, inputs }, random);
     }));
 
+  test('unflatten undoes flatten: output and gradient', () =>
+    property(images, 20, (x, random) => {
+      const [samples, ...image] = shapeOf(x) as [number, number, number, number];
+      const expected = reference.unflatten(image);
+      const inputs = [gaussian(random, [samples, sizeOf(image)])];
+      return checkInMidGraph(
+        gpu,
+        { expected, apply: (tape, a) => unflatten(tape, a!, image), inputs },
+        random,
+      );
+    }));
+
   const maps: [string, ReferenceOp, Case['apply'], number][] = [
     ['relu', reference.relu(), relu, 1],
     ['scale', reference.scale(-1.7), (tape, x) => scale(tape, x!, -1.7), 1],
@@ -372,9 +386,9 @@ describe('ops that are the same in both families', () => {
           logits.data.map((z) => Math.fround(spread * z)),
         ),
       ];
-      const expected = reference.softmaxCrossEntropy(labels, zeroLogits);
+      const expected = reference.softmaxCrossEntropy(labels, { zeroLogits });
       const apply = (tape: Tape, z: F32) =>
-        softmaxCrossEntropy(tape, z, tape.gpu.tensor(labels, [samples]), zeroLogits);
+        softmaxCrossEntropy(tape, z, tape.gpu.tensor(labels, [samples]), { zeroLogits });
       return checkInMidGraph(gpu, { expected, apply, inputs }, random);
     }));
 

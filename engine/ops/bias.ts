@@ -26,16 +26,19 @@ export function bias(tape: Tape, x: Tensor<'f32'>, b: Tensor<'f32'>): Tensor<'f3
     gradient: (i, upstream) => (i === 0 ? upstream.reshape(x.shape) : summed(upstream, channels)),
     parameters: {
       1: {
-        perSample(upstream) {
-          const samples = upstream.shape[0]!;
-          const result = tape.gpu.empty([samples, channels], 'f32');
-          addSums(upstream, result, { lanes: samples, first: 0, accumulate: false }, false);
-          return result;
-        },
-        accumulate,
+        perSample: perSampleBias,
+        accumulate: accumulateBias,
       },
     },
   });
+}
+
+/** Each sample's sums over the axes between the first and the last, [samples, channels]. */
+export function perSampleBias(upstream: Tensor<'f32'>): Tensor<'f32'> {
+  const samples = upstream.shape[0]!;
+  const result = upstream.gpu.empty([samples, upstream.shape.at(-1)!], 'f32');
+  addSums(upstream, result, { lanes: samples, first: 0, accumulate: false }, false);
+  return result;
 }
 
 function summed(upstream: Tensor<'f32'>, channels: number): Tensor<'f32'> {
@@ -52,7 +55,8 @@ function summed(upstream: Tensor<'f32'>, channels: number): Tensor<'f32'> {
   return result;
 }
 
-function accumulate(upstream: Tensor<'f32'>, sum: SampleSum): void {
+/** Adds each sample's sums over those axes, or their squares, to a running sum. */
+export function accumulateBias(upstream: Tensor<'f32'>, sum: SampleSum): void {
   const lanes = lanesOf(upstream, sum.shape[0]!);
   upstream.gpu.scope(() => {
     for (const { start, part } of runs(upstream)) {

@@ -1,14 +1,24 @@
 import {
   accumulateWeightGradient,
-  type ConvGeometry,
   convolve,
   convolveTransposed,
   perSampleWeightGradient,
   weightGradient,
 } from '../convolution.ts';
 import { FathomError } from '../errors.ts';
+import {
+  accumulateGroupedWeightGradient,
+  convolveGroups,
+  convolveGroupsTransposed,
+  type GroupedGeometry,
+  groupedWeightGradient,
+  perSampleGroupedWeightGradient,
+} from '../grouped_convolution.ts';
+import type { SampleSum } from '../sample_sums.ts';
 import type { Rule, Tape } from '../tape.ts';
 import type { Shape, Tensor } from '../tensor.ts';
+
+type F32 = Tensor<'f32'>;
 
 export interface Conv2dOptions {
   stride?: number;
@@ -16,35 +26,50 @@ export interface Conv2dOptions {
   dilation?: number;
   /** Zeros added at each edge: one number, or [vertical, horizontal]. */
   padding?: number | readonly [number, number];
+  /** Parts into which the channels fall; an output channel reads the input channels of its own part. */
+  groups?: number;
 }
 
+/** One group is an implicit GEMM, several are summed directly. */
+const DENSE = {
+  convolve,
+  convolveTransposed,
+  weightGradient,
+  perSampleWeightGradient,
+  accumulate: (x: F32, upstream: F32, sum: SampleSum, g: GroupedGeometry) =>
+    accumulateWeightGradient(x, upstream, sum, 'fisher', g),
+};
+const GROUPED = {
+  convolve: convolveGroups,
+  convolveTransposed: convolveGroupsTransposed,
+  weightGradient: groupedWeightGradient,
+  perSampleWeightGradient: perSampleGroupedWeightGradient,
+  accumulate: accumulateGroupedWeightGradient,
+};
+
 /**
- * 2-D cross-correlation as in PyTorch, without bias.
+ * 2-D cross-correlation as in PyTorch, without bias. As many groups as channels make it depthwise.
  * @param x [samples, height, width, in channels]
- * @param weights [out channels, in channels, kernel height, kernel width]
+ * @param weights [out channels, in channels / groups, kernel height, kernel width]
  * @returns [samples, out height, out width, out channels]
  * @throws FathomError `shape-mismatch`
  */
-export function conv2d(
-  tape: Tape,
-  x: Tensor<'f32'>,
-  weights: Tensor<'f32'>,
-  options: Conv2dOptions = {},
-): Tensor<'f32'> {
+export function conv2d(tape: Tape, x: F32, weights: F32, options: Conv2dOptions = {}): F32 {
   const g = conv2dGeometry(x.shape, weights.shape, options);
+  const kernels = g.groups === 1 ? DENSE : GROUPED;
   const y = tape.gpu.empty([g.samples, g.outHeight, g.outWidth, g.outChannels], 'f32');
-  convolve(x, weights, y, g);
+  kernels.convolve(x, weights, y, g);
   const rule: Rule = {
     gradient(i, upstream) {
-      if (i === 1) return weightGradient(x, upstream, weights.shape, g);
+      if (i === 1) return kernels.weightGradient(x, upstream, weights.shape, g);
       const dx = tape.gpu.empty(x.shape, 'f32');
-      convolveTransposed(upstream, weights, dx, g);
+      kernels.convolveTransposed(upstream, weights, dx, g);
       return dx;
     },
     parameters: {
       1: {
-        perSample: (upstream) => perSampleWeightGradient(x, upstream, weights.shape, g),
-        accumulate: (upstream, sum) => accumulateWeightGradient(x, upstream, sum, 'fisher', g),
+        perSample: (upstream) => kernels.perSampleWeightGradient(x, upstream, weights.shape, g),
+        accumulate: (upstream, sum) => kernels.accumulate(x, upstream, sum, g),
       },
     },
   };
@@ -52,19 +77,21 @@ export function conv2d(
 }
 
 /** Checks shapes and derives the output's. @throws FathomError `shape-mismatch` */
-export function conv2dGeometry(x: Shape, weights: Shape, options: Conv2dOptions): ConvGeometry {
-  const { stride = 1, padding = 0, dilation = 1 } = options;
+export function conv2dGeometry(x: Shape, weights: Shape, options: Conv2dOptions): GroupedGeometry {
+  const { stride = 1, padding = 0, dilation = 1, groups = 1 } = options;
   const [paddingY, paddingX] = typeof padding === 'number' ? [padding, padding] : padding;
   const [samples = 0, height = 0, width = 0, inChannels = 0] = x;
-  const [outChannels = 0, weightChannels = 0, kernelHeight = 0, kernelWidth = 0] = weights;
+  const [outChannels = 0, groupChannels = 0, kernelHeight = 0, kernelWidth = 0] = weights;
   const outHeight = Math.floor((height + 2 * paddingY - dilation * (kernelHeight - 1) - 1) / stride) + 1;
   const outWidth = Math.floor((width + 2 * paddingX - dilation * (kernelWidth - 1) - 1) / stride) + 1;
-  const fits = x.length === 4 && weights.length === 4 && weightChannels === inChannels;
-  if (!fits || Math.min(outHeight, outWidth, stride, dilation) < 1 || Math.min(paddingY, paddingX) < 0) {
+  const images = x.length === 4 && weights.length === 4;
+  const grouped = groupChannels * groups === inChannels && outChannels % groups === 0;
+  const positive = Math.min(outHeight, outWidth, stride, dilation, groups) >= 1;
+  if (!images || !grouped || !positive || Math.min(paddingY, paddingX) < 0) {
     throw new FathomError({
       code: 'shape-mismatch',
-      message: `conv2d cannot take an input of shape [${x}] with weights of shape [${weights}], stride ${stride}, padding ${padding} and dilation ${dilation}`,
-      fix: 'Give [samples, height, width, channels] and [out, channels, kernel height, kernel width] with the kernel inside the padded image',
+      message: `conv2d cannot take an input of shape [${x}] with weights of shape [${weights}], stride ${stride}, padding ${padding}, dilation ${dilation} and groups ${groups}`,
+      fix: 'Give [samples, height, width, channels] and [out, channels / groups, kernel height, kernel width] with the kernel inside the padded image',
     });
   }
   return {
@@ -73,6 +100,7 @@ export function conv2dGeometry(x: Shape, weights: Shape, options: Conv2dOptions)
     width,
     inChannels,
     outChannels,
+    groups,
     kernelHeight,
     kernelWidth,
     stride,

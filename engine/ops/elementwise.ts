@@ -4,8 +4,10 @@ import { batchRuns } from '../planner.ts';
 import type { Tape } from '../tape.ts';
 import { type Shape, sizeOf, type Tensor } from '../tensor.ts';
 
-type Map1 = 'RELU' | 'SCALE' | 'SQUARE';
-type Map2 = 'RELU_GRADIENT' | 'ADD' | 'MULTIPLY' | 'ADD_BIAS';
+/** Rows of the table that have a `_GRADIENT` row beside them. */
+export type Activation = 'RELU' | 'RELU6' | 'SIGMOID' | 'TANH' | 'GELU' | 'SILU';
+type Map1 = Activation | 'SCALE' | 'SQUARE';
+type Map2 = `${Activation}_GRADIENT` | 'ADD' | 'MULTIPLY' | 'ADD_BIAS';
 
 const WORKGROUP = 64;
 
@@ -21,7 +23,7 @@ export function mapElements(
   const result = gpu.empty(a.shape, 'f32');
   const items = a.size / channels;
   const vec4 = map === 'ADD_BIAS' && channels % 4 === 0;
-  const kernel = gpu.kernel('elementwise', { [map]: true, CHANNELS_VEC4: vec4 });
+  const kernel = gpu.kernel('elementwise', { [map]: true, BINARY: b !== undefined, CHANNELS_VEC4: vec4 });
   gpu.scope(() => {
     for (const run of batchRuns(items, [channels * 4], gpu.maxBindingBytes)) {
       const part = (t: Tensor<'f32'>) => t.reshape([items, channels]).slice(run.start, run.count);
@@ -49,14 +51,6 @@ export function fill(gpu: Gpu, shape: Shape, value: number): Tensor<'f32'> {
   const kernel = gpu.kernel('elementwise', { FILL: true });
   gpu.dispatch(kernel, { result }, { count, channels: 1, scale: value }, Math.ceil(count / WORKGROUP));
   return result;
-}
-
-/** max(x, 0), keeping NaN. Any shape. */
-export function relu(tape: Tape, x: Tensor<'f32'>): Tensor<'f32'> {
-  const y = mapElements(tape.gpu, 'RELU', x);
-  return tape.record('relu', [x], y, {
-    gradient: (_, upstream) => mapElements(tape.gpu, 'RELU_GRADIENT', upstream, y),
-  });
 }
 
 /** a + b, equal shapes. */

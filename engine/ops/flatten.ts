@@ -1,3 +1,4 @@
+import { FathomError } from '../errors.ts';
 import { batchRuns } from '../planner.ts';
 import type { Tape } from '../tape.ts';
 import { type Shape, sizeOf, type Tensor } from '../tensor.ts';
@@ -14,6 +15,32 @@ export function flatten(tape: Tape, x: Tensor<'f32'>): Tensor<'f32'> {
   return tape.record('flatten', [x], y, {
     gradient: (_, upstream) => transposed(upstream, channels, pixels, x.shape),
   });
+}
+
+/**
+ * Rows in PyTorch's order (channel, row, column) to images: what undoes {@link flatten}.
+ * @param x [samples, channels * height * width]
+ * @param image [height, width, channels]
+ * @returns [samples, height, width, channels]
+ * @throws FathomError `shape-mismatch`
+ */
+export function unflatten(
+  tape: Tape,
+  x: Tensor<'f32'>,
+  image: readonly [number, number, number],
+): Tensor<'f32'> {
+  const [height, width, channels] = image;
+  if (x.shape.length !== 2 || x.shape[1] !== sizeOf(image)) {
+    throw new FathomError({
+      code: 'shape-mismatch',
+      message: `unflatten cannot make images of shape [${image}] of an input of shape [${x.shape}]`,
+      fix: 'Give [samples, channels * height * width]',
+    });
+  }
+  const pixels = height * width;
+  const y = transposed(x, channels, pixels, [x.shape[0]!, ...image]);
+  const gradient = (_: number, upstream: Tensor<'f32'>) => transposed(upstream, pixels, channels, x.shape);
+  return tape.record('unflatten', [x], y, { gradient }, [image]);
 }
 
 /** The same values under another shape of equal size. */

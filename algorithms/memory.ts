@@ -1,0 +1,92 @@
+import { DryGpu, FathomError, type Gpu, mean, SampleSums, sgd, Tape } from '../engine/index.ts';
+import { type Architecture, Network } from '../models/index.ts';
+import { emptyBatch, sampleLosses } from './objective.ts';
+
+/** Bytes a pass over a network needs on a GPU, its weights and running statistics apart. */
+export interface PassBytes {
+  training: number;
+  fisher: number;
+}
+
+const MOST_BYTES = 1024 ** 3;
+
+/** What a Fisher pass may take if nothing else is said: the adapter's largest buffer, at the most 1 GiB. */
+export function defaultBudget(gpu: Gpu): number {
+  return Math.min(gpu.device.limits.maxBufferSize, MOST_BYTES);
+}
+
+/** Bytes that a Fisher pass over `samples` images needs in chunks of `chunk`, without running it. */
+export function fisherBytes(gpu: Gpu, architecture: Architecture, chunk: number, samples = chunk): number {
+  return dryRun(gpu, architecture, (network) => {
+    using sums = new SampleSums(network.gpu, [...network.parameters.values()], 'square');
+    const rest = samples % chunk;
+    const counts = [
+      Math.min(chunk, samples),
+      ...(samples >= 2 * chunk ? [chunk] : []),
+      ...(rest ? [rest] : []),
+    ];
+    for (const count of counts) addToSums(network, sums, count);
+    network.gpu.scope(() => {
+      sums.totals();
+    });
+  });
+}
+
+/** Bytes that a training step of `batch` images needs, with the gradients, without running it. */
+export function trainingBytes(gpu: Gpu, architecture: Architecture, batch: number): number {
+  return dryRun(gpu, architecture, (network) => {
+    const parameters = [...network.parameters.values()];
+    using optimizer = sgd(network.gpu, parameters, { learningRate: 0 });
+    network.gpu.scope(() => {
+      const { images, targets } = emptyBatch(network, batch);
+      const tape = new Tape(network.gpu).watch(parameters);
+      const outputs = network.forward(tape, images, { training: true });
+      optimizer.step(tape.gradients(mean(tape, sampleLosses(tape, outputs, targets)), parameters));
+    });
+  });
+}
+
+/**
+ * Images a Fisher pass takes at a time under a byte budget.
+ * @throws FathomError `budget-too-small` where not even one fits
+ */
+export function chunkUnder(
+  gpu: Gpu,
+  architecture: Architecture,
+  samples: number,
+  budget: number,
+  most: number,
+): number {
+  const fits = (chunk: number) => fisherBytes(gpu, architecture, chunk, samples) <= budget;
+  let [low, high] = [0, Math.min(most, samples)];
+  if (fits(high)) return high;
+  while (high - low > 1) {
+    const middle = Math.floor((low + high) / 2);
+    if (fits(middle)) low = middle;
+    else high = middle;
+  }
+  if (low > 0) return low;
+  const needed = fisherBytes(gpu, architecture, 1, samples);
+  throw new FathomError({
+    code: 'budget-too-small',
+    message: `A Fisher pass of ${architecture.name} needs ${needed} bytes beside its weights for one image; the budget is ${budget}`,
+    fix: `Give a budget of at least ${needed} bytes`,
+  });
+}
+
+function addToSums(network: Network, sums: SampleSums, count: number): void {
+  network.gpu.scope(() => {
+    const { images, targets } = emptyBatch(network, count);
+    const tape = new Tape(network.gpu).watch(network.parameters.values());
+    const outputs = network.forward(tape, images);
+    tape.accumulate(sampleLosses(tape, outputs, targets), sums);
+  });
+}
+
+function dryRun(gpu: Gpu, architecture: Architecture, body: (network: Network) => void): number {
+  using dry = new DryGpu(gpu);
+  using network = Network.allocate(dry, architecture);
+  const weights = dry.peakBytes;
+  body(network);
+  return dry.peakBytes - weights;
+}

@@ -1,0 +1,82 @@
+import { type Array64, array64, type ReferenceOp, reference } from './reference.ts';
+import type { Operation, Tape } from './tape.ts';
+import { sizeOf, Tensor } from './tensor.ts';
+
+/** A tape's operations run again in float64 on the CPU, by the ops' references. */
+export class Replay {
+  private constructor(
+    private readonly steps: readonly { operation: Operation; op: ReferenceOp }[],
+    private readonly values: ReadonlyMap<Tensor, Array64>,
+  ) {}
+
+  /**
+   * Reads what the tape's operations started from, and runs them.
+   * @param instead gives an op to use in place of an operation's reference, if it has one
+   * @throws Error where an op has no reference
+   */
+  static async run(
+    { operations }: Tape,
+    instead: (operation: Operation) => Promise<ReferenceOp> | undefined = () => undefined,
+  ): Promise<Replay> {
+    const made = new Set<Tensor>(operations.map(({ output }) => output));
+    const leaves = new Set(operations.flatMap(({ inputs }) => inputs.filter((input) => !made.has(input))));
+    const [starts, references] = await Promise.all([
+      Promise.all([...leaves].map(async (leaf) => [leaf, array64(leaf.shape, await leaf.read())] as const)),
+      Promise.all(operations.map((operation) => instead(operation) ?? referenceOf(operation))),
+    ]);
+    const values = new Map<Tensor, Array64>(starts);
+    const steps = operations.map((operation, i) => {
+      const op = references[i]!;
+      values.set(operation.output, op.forward(...operation.inputs.map((input) => values.get(input)!)));
+      return { operation, op };
+    });
+    return new Replay(steps, values);
+  }
+
+  /** The value of an input or output of the tape's operations. */
+  value(tensor: Tensor): Array64 {
+    return this.values.get(tensor)!;
+  }
+
+  /** Gradients of the sum of `output`'s entries by each of `parameters`; zeros where it does not depend on one. */
+  gradients(output: Tensor, parameters: readonly Tensor[]): Array64[] {
+    const upstreams = new Map<Tensor, Array64>([
+      [output, array64(output.shape, new Float64Array(sizeOf(output.shape)).fill(1))],
+    ]);
+    for (const { operation, op } of this.steps.toReversed()) {
+      const upstream = upstreams.get(operation.output);
+      if (!upstream) continue;
+      const terms = op.gradient(
+        operation.inputs.map((input) => this.values.get(input)!),
+        upstream,
+      );
+      upstreams.delete(operation.output);
+      for (const [i, input] of operation.inputs.entries()) {
+        const before = upstreams.get(input);
+        const term = terms[i]!;
+        if (before)
+          term.data.forEach((value, at) => {
+            before.data[at]! += value;
+          });
+        else upstreams.set(input, { shape: term.shape, data: term.data.slice() });
+      }
+    }
+    return parameters.map((parameter) => upstreams.get(parameter) ?? array64(parameter.shape));
+  }
+}
+
+async function onCpu(setting: unknown): Promise<unknown> {
+  if (setting instanceof Tensor) return setting.read();
+  if (setting === null || typeof setting !== 'object' || Array.isArray(setting)) return setting;
+  const entries = Object.entries(setting).map(async ([key, value]) => [key, await onCpu(value)] as const);
+  return Object.fromEntries(await Promise.all(entries));
+}
+
+async function referenceOf({ op, settings }: Operation): Promise<ReferenceOp> {
+  const made = Promise.all(settings.map(onCpu));
+  const make = (
+    reference as unknown as Record<string, ((...settings: unknown[]) => ReferenceOp) | undefined>
+  )[op];
+  if (!make) throw new Error(`the op ${op} has no reference`);
+  return make(...(await made));
+}

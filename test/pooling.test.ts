@@ -1,0 +1,168 @@
+import assert from 'node:assert/strict';
+import { after, test } from 'node:test';
+import fc from 'fast-check';
+import {
+  adaptiveAvgpool2d,
+  avgpool2d,
+  concatenate,
+  Gpu,
+  Random,
+  type Shape,
+  Tape,
+  upsample2d,
+} from '../engine/index.ts';
+import { array64, type ReferenceOp, reference } from '../engine/reference.ts';
+import { assertClose, failsWith } from './assertions.ts';
+import { checkInMidGraph, type F32, gaussian, TOLERANCE, upload } from './op_checks.ts';
+import { property } from './property.ts';
+
+const gpu = await Gpu.create();
+const small = await Gpu.create({ maxBindingBytes: 4096 });
+after(() => {
+  gpu.dispose();
+  small.dispose();
+});
+
+const image = {
+  samples: fc.integer({ min: 1, max: 5 }),
+  height: fc.integer({ min: 1, max: 9 }),
+  width: fc.integer({ min: 1, max: 9 }),
+  channels: fc.constantFrom(1, 2, 3, 4, 5, 8, 12),
+  seed: fc.integer({ min: 0, max: 2 ** 31 }),
+};
+const shapeOf = (x: { samples: number; height: number; width: number; channels: number }): Shape => [
+  x.samples,
+  x.height,
+  x.width,
+  x.channels,
+];
+
+const pools = fc
+  .record({
+    ...image,
+    kernel: fc.integer({ min: 1, max: 4 }),
+    stride: fc.integer({ min: 1, max: 5 }),
+    padding: fc.integer({ min: 0, max: 2 }),
+  })
+  .filter(
+    ({ height, width, kernel, padding }) =>
+      2 * padding <= kernel && Math.min(height, width) + 2 * padding >= kernel,
+  );
+
+test('avgpool2d: output and gradient', () =>
+  property(
+    pools,
+    50,
+    ({ kernel, stride, padding, ...x }, random) => {
+      const options = { kernel, stride, padding };
+      const expected = reference.avgpool2d(options);
+      const apply = (tape: Tape, a: F32) => avgpool2d(tape, a, options);
+      return checkInMidGraph(gpu, { expected, apply, inputs: [gaussian(random, shapeOf(x))] }, random);
+    },
+    [{ samples: 3, height: 8, width: 6, channels: 8, kernel: 2, stride: 2, padding: 0, seed: 2 }],
+  ));
+
+const extent = fc.integer({ min: 1, max: 12 });
+const adaptivePools = fc.record({ ...image, size: fc.tuple(extent, extent) });
+const GLOBAL: [number, number] = [1, 1];
+
+test('adaptiveAvgpool2d: output and gradient, global, shrinking and growing', () =>
+  property(
+    adaptivePools,
+    50,
+    ({ size, ...x }, random) => {
+      const expected = reference.adaptiveAvgpool2d(size);
+      const apply = (tape: Tape, a: F32) => adaptiveAvgpool2d(tape, a, size);
+      return checkInMidGraph(gpu, { expected, apply, inputs: [gaussian(random, shapeOf(x))] }, random);
+    },
+    [
+      { samples: 3, height: 7, width: 5, channels: 8, size: GLOBAL, seed: 1 },
+      { samples: 2, height: 4, width: 4, channels: 3, size: GLOBAL, seed: 2 },
+    ],
+  ));
+
+test('upsample2d: output and gradient', () =>
+  property(
+    fc.record({ ...image, factor: fc.integer({ min: 1, max: 4 }) }),
+    30,
+    ({ factor, ...x }, random) => {
+      const expected = reference.upsample2d(factor);
+      const apply = (tape: Tape, a: F32) => upsample2d(tape, a, factor);
+      return checkInMidGraph(gpu, { expected, apply, inputs: [gaussian(random, shapeOf(x))] }, random);
+    },
+  ));
+
+const counts = (of: fc.Arbitrary<number>) => fc.array(of, { minLength: 1, maxLength: 3 });
+const inputsOfConcatenate = fc.record({
+  leading: counts(fc.integer({ min: 1, max: 5 })),
+  channels: fc.oneof(counts(fc.integer({ min: 1, max: 9 })), counts(fc.constantFrom(4, 8, 12))),
+  seed: image.seed,
+});
+
+test('concatenate: output and gradients', () =>
+  property(inputsOfConcatenate, 40, ({ leading, channels }, random) => {
+    const apply = (tape: Tape, ...inputs: F32[]) => concatenate(tape, inputs);
+    const inputs = channels.map((count) => gaussian(random, [...leading, count]));
+    return checkInMidGraph(gpu, { expected: reference.concatenate(), apply, inputs }, random);
+  }));
+
+test('concatenate of a tensor with itself hands both gradients back', async () => {
+  const x = array64([2, 3], [1, 2, 3, 4, 5, 6]);
+  const reads = gpu.scope(() => {
+    const a = upload(gpu, x);
+    const tape = new Tape(gpu).watch([a]);
+    const y = concatenate(tape, [a, a]);
+    return [y.read(), tape.gradients(y, [a])[0]!.read()];
+  });
+  const [y, dx] = await Promise.all(reads);
+  assert.deepEqual([...y!], [1, 2, 3, 1, 2, 3, 4, 5, 6, 4, 5, 6]);
+  assert.deepEqual([...dx!], [2, 2, 2, 2, 2, 2]);
+});
+
+/** Ops on [20, 4, 4, 4], whose samples are 256 bytes and together exceed the small device's binding. */
+const split: [string, ReferenceOp, (tape: Tape, x: F32) => F32][] = [
+  ['avgpool2d', reference.avgpool2d({ kernel: 2 }), (tape, x) => avgpool2d(tape, x, { kernel: 2 })],
+  ['adaptiveAvgpool2d', reference.adaptiveAvgpool2d(GLOBAL), (tape, x) => adaptiveAvgpool2d(tape, x, GLOBAL)],
+  ['upsample2d', reference.upsample2d(2), (tape, x) => upsample2d(tape, x, 2)],
+  ['concatenate', reference.concatenate(), (tape, x) => concatenate(tape, [x])],
+];
+for (const [name, expected, apply] of split) {
+  test(`${name} runs in pieces where a tensor exceeds a binding`, async () => {
+    const random = new Random(3);
+    const x = gaussian(random, [20, 4, 4, 4]);
+    const y = expected.forward(x);
+    const upstream = gaussian(random, y.shape);
+    const reads = small.scope(() => {
+      const a = upload(small, x);
+      const tape = new Tape(small).watch([a]);
+      const result = apply(tape, a);
+      const { rule } = tape.operations[0]!;
+      return [result.read(), rule.gradient(0, upload(small, upstream)).read()];
+    });
+    const [result, dx] = await Promise.all(reads);
+    assertClose(result!, y.data, TOLERANCE, 'output');
+    assertClose(dx!, expected.gradient([x], upstream)[0]!.data, TOLERANCE, 'gradient');
+  });
+}
+
+test('pooling, upsampling and concatenation refuse shapes that do not fit and name them', () => {
+  gpu.scope(() => {
+    const tape = new Tape(gpu);
+    const x = gpu.empty([2, 3, 4, 5], 'f32');
+    const row = gpu.empty([2, 5], 'f32');
+    const refused = failsWith('shape-mismatch', /2,3,4,5/);
+    for (const options of [
+      { kernel: 4 },
+      { kernel: 2, padding: 2 },
+      { kernel: 0 },
+      { kernel: 2, stride: 0 },
+    ]) {
+      assert.throws(() => avgpool2d(tape, x, options), refused);
+    }
+    assert.throws(() => adaptiveAvgpool2d(tape, x, [0, 1]), refused);
+    assert.throws(() => adaptiveAvgpool2d(tape, row, [1, 1]), failsWith('shape-mismatch', /2,5/));
+    assert.throws(() => upsample2d(tape, x, 1.5), refused);
+    assert.throws(() => concatenate(tape, [x, row]), refused);
+    assert.throws(() => concatenate(tape, []), failsWith('shape-mismatch'));
+  });
+});
