@@ -40,13 +40,16 @@ export type Estimator =
 
 /** Names an estimator with all that its result depends on; written into every result. */
 export function estimatorLabel(estimator: Estimator, reduction: FisherOptions['reduction'] = 'none'): string {
-  const kind =
-    estimator.name === 'sampled'
-      ? `sampled (${estimator.draws} draws, seed ${estimator.seed})`
-      : estimator.name === 'batch'
-        ? `batch (${estimator.size})`
-        : estimator.name;
+  const settings = settingsOf(estimator);
+  const kind = settings ? `${estimator.name} (${settings})` : estimator.name;
   return reduction === 'none' ? kind : `${kind}, ${reduction}`;
+}
+
+function settingsOf(estimator: Estimator): string | undefined {
+  if (estimator.name === 'sampled') return `${estimator.draws} draws, seed ${estimator.seed}`;
+  if (estimator.name === 'batch') return String(estimator.size);
+  if (estimator.name === 'exact' && estimator.outputs) return `outputs ${estimator.outputs.join(', ')}`;
+  return undefined;
 }
 
 export interface FisherOptions {
@@ -136,15 +139,13 @@ function passesOf(network: Network, samples: number, estimator: Estimator, label
   const { classes, target } = network.architecture;
   const zeroLogits = zeroLogitsFor(network.architecture, labelSpace);
   if (estimator.name === 'exact') {
+    const outputs = observedOutputs(network, estimator.outputs);
     if (target) {
-      const all = Array.from({ length: sizeOf(target) }, (_, i) => i);
-      const outputs = estimator.outputs ?? all;
-      if (outputs.length > MOST_OUTPUTS) throw tooManyOutputs(network, outputs.length);
       return outputs.map(
         (o): Pass =>
           (_tape, output) => ({
             output,
-            upstream: outputScores(output, () => oneHot(all.length, o)),
+            upstream: outputScores(output, (size) => oneHot(size, o)),
           }),
       );
     }
@@ -172,7 +173,7 @@ function passesOf(network: Network, samples: number, estimator: Estimator, label
       };
     });
   }
-  if (estimator.name === 'batch') checkCount('size', estimator.size);
+  if (estimator.name === 'batch') checkCount('images a batch', estimator.size);
   return [(tape, outputs, batch) => ({ output: sampleLosses(tape, outputs, batch.targets, zeroLogits) })];
 }
 
@@ -277,6 +278,31 @@ function checkCount(what: string, count: number): void {
     message: `${count} is no number of ${what} for a Fisher estimator`,
     fix: 'Give a whole number of at least 1',
   });
+}
+
+/** The outputs that are taken as observed: those chosen, or all; a classifier has none to choose from. */
+function observedOutputs(network: Network, chosen?: readonly number[]): readonly number[] {
+  const { name, target } = network.architecture;
+  const count = target ? sizeOf(target) : 0;
+  const outputs = chosen ?? Array.from({ length: count }, (_, i) => i);
+  const outside = outputs.find((o) => !(Number.isInteger(o) && o >= 0 && o < count));
+  const problem =
+    outside !== undefined
+      ? `takes output ${outside}, but there are ${count} to choose from`
+      : new Set(outputs).size < outputs.length
+        ? 'takes an output twice'
+        : chosen?.length === 0
+          ? 'takes no output'
+          : undefined;
+  if (problem) {
+    throw new FathomError({
+      code: 'bad-estimator',
+      message: `The exact Fisher of ${name} ${problem}`,
+      fix: 'Choose different outputs of a network that gives images, counted from 0, or none of a classifier',
+    });
+  }
+  if (outputs.length > MOST_OUTPUTS) throw tooManyOutputs(network, outputs.length);
+  return outputs;
 }
 
 function tooManyOutputs({ architecture }: Network, outputs: number): FathomError {

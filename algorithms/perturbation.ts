@@ -9,14 +9,22 @@ type Values = ReadonlyMap<string, Float32Array>;
 
 /** Groups of neighbouring parameters that are moved together; a group that deviates is taken apart. */
 const GROUPS = 32;
-/** Change of the loss that a step is to make, as a share of the loss: the first that agrees counts. */
-const LOSS_STEPS = [1e-2, 1e-3];
+/** Of several steps the best counts (large ones cross kinks, small ones drown in rounding); this ends the search. */
+const AGREES = 0.01;
+/** Change of the loss that a step is to make, as a share of the loss. */
+const LOSS_STEPS = [1e-3, 1e-4, 1e-2];
+/** Steps are no longer than this share of the weights, where a parameter matters so little that they would be. */
+const LONGEST = 0.05;
+/** Weights of zero count as of this size. */
+const SMALLEST = 0.1;
+/** Rounding of a mean loss or an output, as a share of it: what lies within it is no deviation. */
+const ROUNDING = 2 ** -22;
 /** A group beyond this is taken apart to find out which of its parameters deviates. */
 const SUSPICIOUS = 0.02;
 /** Parameters whose Fisher is put to the test, spread over the network. */
 const MOST_DIVERGENCES = 24;
-/** Divergences, in nats, that a step is to make: the one that agrees best counts. */
-const DIVERGENCES = [1e-5, 1e-6, 1e-4];
+/** Divergences, in nats, that a step is to make. */
+const DIVERGENCES = [1e-7, 1e-8, 1e-6];
 /** Outputs taken as observed where a network gives images. */
 const OBSERVED = 16;
 
@@ -75,31 +83,39 @@ class Slopes {
     return length(this.gradients.get(name)!);
   }
 
-  /** Central difference along the group's gradients, each making the same share of the change, against their slopes. */
+  /**
+   * Central difference along the group's gradients, each making the same share of the change, against their slopes;
+   * of what rounding does not explain.
+   */
   async error(group: readonly string[]): Promise<number> {
     let best = Number.POSITIVE_INFINITY;
     for (const share of LOSS_STEPS) {
-      const expected = share * this.loss;
+      const lengths = group.map((name) => {
+        const wanted = (share * this.loss) / group.length / this.lengthOf(name);
+        return Math.min(wanted, LONGEST * weightLength(this.state.get(name)!.data));
+      });
+      const expected = lengths.reduce((sum, size, i) => sum + size * this.lengthOf(group[i]!), 0);
       const directions = new Map(
-        group.map((name) => {
-          const gradient = this.gradients.get(name)!;
-          const factor = expected / group.length / this.lengthOf(name) ** 2;
-          return [name, gradient.map((value) => factor * value)] as const;
+        group.map((name, i) => {
+          const factor = lengths[i]! / this.lengthOf(name);
+          return [name, this.gradients.get(name)!.map((value) => factor * value)] as const;
         }),
       );
-      best = Math.min(best, Math.abs((await this.change(directions)) / (2 * expected) - 1));
-      if (best <= SUSPICIOUS) break;
+      const off = Math.abs((await this.change(directions)) / 2 - expected);
+      best = Math.min(best, Math.max(0, off - ROUNDING * this.loss) / expected);
+      if (best <= AGREES) break;
     }
     return best;
   }
 
-  /** The loss's change along a random step of a tenth of the weights, against that of an ordinary step. */
+  /** The loss's change along a random step, against that of an ordinary step. */
   async errorOfStill(name: string): Promise<number> {
     const { data } = this.state.get(name)!;
     const noise = new Random(0).fork(name).normal(data.length);
-    const factor = (0.1 * (length(data) || 1)) / length(noise);
+    const factor = (LONGEST * weightLength(data)) / length(noise);
     const change = await this.change(new Map([[name, noise.map((value) => factor * value)]]));
-    return Math.abs(change) / (2 * LOSS_STEPS[0]! * this.loss);
+    const unexplained = Math.max(0, Math.abs(change) / 2 - ROUNDING * this.loss);
+    return unexplained / (LOSS_STEPS[0]! * this.loss);
   }
 
   /** loss(weights + step) - loss(weights - step). */
@@ -148,17 +164,22 @@ export async function divergenceRatios(
   };
   const names = [...fisher.entries.keys()];
   const here = await outputsAt(names[0]!, 0, 0);
+  const rounding = ROUNDING * here.reduce((largest, value) => Math.max(largest, Math.abs(value)), 0);
   const found: Deviation[] = [];
   for (const name of spread(names, MOST_DIVERGENCES)) {
     const { data } = fisher.entries.get(name)!;
     const at = largestAt(data);
     if (data[at] === 0) continue;
     let error = Number.POSITIVE_INFINITY;
-    for (const divergence of DIVERGENCES) {
-      const step = Math.sqrt((2 * divergence) / data[at]!);
+    for (const wanted of DIVERGENCES) {
+      const longest = (LONGEST * weightLength(state.get(name)!.data)) / Math.sqrt(data.length);
+      const step = Math.min(Math.sqrt((2 * wanted) / data[at]!), longest);
+      const divergence = (data[at]! * step ** 2) / 2;
       const sides = await Promise.all([outputsAt(name, at, step), outputsAt(name, at, -step)]);
       const measured = average(sides.map((there) => divergenceOf(here, there, samples, observed)));
-      error = Math.min(error, Math.abs(measured / divergence - 1));
+      const noise = rounding ** 2 + rounding * Math.sqrt(2 * divergence);
+      error = Math.min(error, Math.max(0, Math.abs(measured - divergence) - noise) / divergence);
+      if (error <= AGREES) break;
     }
     found.push({ name, error });
   }
@@ -232,6 +253,11 @@ function largestAt(values: Float32Array): number {
 
 function length(values: Float32Array): number {
   return Math.sqrt(values.reduce((sum, value) => sum + value * value, 0));
+}
+
+/** Euclidean length, weights of zero counted as small ones. */
+function weightLength(values: Float32Array): number {
+  return Math.max(length(values), SMALLEST * Math.sqrt(values.length));
 }
 
 function average(values: ArrayLike<number>): number {

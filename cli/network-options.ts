@@ -4,6 +4,7 @@ import { type Command, Option } from 'commander';
 import { FathomError, type Gpu, Random } from '../engine/index.ts';
 import {
   type Architecture,
+  livelyState,
   Network,
   type NetworkName,
   type NetworkOptions,
@@ -47,7 +48,7 @@ export interface PreparedNetwork {
 }
 
 /**
- * The network a command was told, with the weights of its file, or fresh ones from seed 0 where none is given.
+ * The network a command was told, with the weights of its file, or made-up ones for checks where none is given.
  * @throws FathomError `unknown-net`, or what reading the weights throws; `open` throws what fitting them throws
  */
 export async function prepareNetwork(choice: NetworkChoice): Promise<PreparedNetwork> {
@@ -55,7 +56,8 @@ export async function prepareNetwork(choice: NetworkChoice): Promise<PreparedNet
   const { stem, weights } = choice;
   if (!weights) {
     const architecture = make({ classes: choice.classes ?? 10, stem });
-    return { architecture, open: (gpu) => Network.initialise(gpu, architecture, new Random(0)) };
+    const state = livelyState(architecture, new Random(0));
+    return { architecture, open: (gpu) => Network.fromState(gpu, architecture, state, choice.net) };
   }
   const { state, batches } = parseState(await readInput(weights), weights);
   const classes = choice.classes ?? classesOf(make({ classes: 10, stem }), state);

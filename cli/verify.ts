@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { type Verification, type VerifyCheck, verify } from '../algorithms/index.ts';
+import { type Deviation, type Verification, type VerifyCheck, verify } from '../algorithms/index.ts';
 import { FathomError, Gpu } from '../engine/index.ts';
 import { addCommand, type CommonOptions, printResult } from './command.ts';
 import { randomExamples, readExamples } from './labelled-images.ts';
@@ -20,7 +20,7 @@ export function addVerify(program: Command): void {
     example: 'verify --net resnet18 --weights mine.safetensors',
   });
   addNetworkOptions(command)
-    .option('--weights <file>', "safetensors with the network's tensors (default: fresh ones)")
+    .option('--weights <file>', "safetensors with the network's tensors (default: made-up ones)")
     .option('--data <file>', 'as for `fathom fisher`; at least four images (default: random ones)')
     .action(run);
 }
@@ -75,9 +75,12 @@ function describe({ net, parameters, checks, ok }: Verification, adapter: string
 }
 
 function describeCheck({ name, unit, tolerance, worst, failures, ok }: VerifyCheck): string[] {
-  const amount = (error: number) => `${error.toExponential(1)} ${unit}`;
-  const allowed = tolerance === 0 ? 'none allowed' : `${tolerance} allowed`;
-  const found = worst === undefined ? '' : `: at most ${amount(worst.error)} (${worst.name}; ${allowed})`;
-  const lines = failures.map((failure) => `        ${failure.name}: ${amount(failure.error)} (${allowed})`);
-  return [`${ok ? 'ok    ' : 'FAILED'}  ${name}${ok ? found : ''}`, ...lines];
+  const allowed = tolerance === 0 ? 'none allowed' : `${tolerance.toExponential(0)} allowed`;
+  const amount = ({ name, error }: Deviation) => `${name}: ${error.toExponential(1)} ${unit} (${allowed})`;
+  const exact = tolerance === 0 ? 'exact' : 'nothing beyond rounding';
+  const found = worst && worst.error > 0 ? `at most, of ${amount(worst)}` : exact;
+  return [
+    `${ok ? 'ok    ' : 'FAILED'}  ${name}${ok ? `: ${found}` : ''}`,
+    ...failures.map((failure) => `        ${amount(failure)}`),
+  ];
 }

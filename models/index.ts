@@ -43,6 +43,7 @@ export {
   type BatchCounts,
   type ForwardOptions,
   initialState,
+  livelyState,
   Network,
   parameterCount,
   type StateDict,

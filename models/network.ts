@@ -141,6 +141,23 @@ export function initialState({ module }: Architecture, random: Random): StateDic
 }
 
 /**
+ * Values for checks: signals of order one through every layer and statistics that are no identity, so that nothing is
+ * at rest, whatever the initialisation a network trains from.
+ */
+export function livelyState({ module }: Architecture, random: Random): StateDict {
+  return new Map(
+    module.tensors.map(({ name, shape }) => {
+      const u = random.fork(name).uniform(sizeOf(shape));
+      const bound = Math.sqrt(6 / (sizeOf(shape) / shape[0]!));
+      const around1 = name.endsWith('running_var') || (shape.length === 1 && name.endsWith('weight'));
+      const around0 = shape.length === 1;
+      const value = (x: number) => (around1 ? 0.75 + 0.5 * x : around0 ? 0.2 * x - 0.1 : (2 * x - 1) * bound);
+      return [name, { shape, data: u.map(value) }];
+    }),
+  );
+}
+
+/**
  * A state for a head of another class count: the head starts afresh, all else is kept.
  * @param architecture the one the state is to fit
  * @throws FathomError `no-head` where it has none
