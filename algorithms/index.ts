@@ -8,11 +8,10 @@ export {
   fisherDistance,
   type LayerContribution,
 } from './distance.ts';
+export { type Estimator, estimatorLabel, type Reduction } from './estimators.ts';
 export { type Evaluation, evaluate } from './evaluate.ts';
 export {
   diagonalFisher,
-  type Estimator,
-  estimatorLabel,
   type FisherDiagonal,
   type FisherOptions,
   trace,

@@ -1,5 +1,6 @@
-import { DryGpu, FathomError, type Gpu, mean, SampleSums, sgd, Tape } from '../engine/index.ts';
+import { DryGpu, FathomError, type Gpu, mean, SampleSums, sgd, Tape, type Tensor } from '../engine/index.ts';
 import { type Architecture, Network } from '../models/index.ts';
+import { addSquaredMeans, type Estimator, type Pass, passesOf } from './estimators.ts';
 import { emptyBatch, sampleLosses } from './objective.ts';
 
 /** Bytes a pass over a network needs on a GPU, its weights and running statistics apart. */
@@ -16,20 +17,38 @@ export function defaultBudget(gpu: Gpu): number {
 }
 
 /** Bytes that a Fisher pass over `samples` images needs in chunks of `chunk`, without running it. */
-export function fisherBytes(gpu: Gpu, architecture: Architecture, chunk: number, samples = chunk): number {
+export function fisherBytes(
+  gpu: Gpu,
+  architecture: Architecture,
+  chunk: number,
+  samples = chunk,
+  estimator: Estimator = { name: 'empirical' },
+): number {
+  const pass = passesOf(architecture, estimator)[0]!;
   return dryRun(gpu, architecture, (network) => {
-    using sums = new SampleSums(network.gpu, [...network.parameters.values()], 'square');
-    const rest = samples % chunk;
-    const counts = [
-      Math.min(chunk, samples),
-      ...(samples >= 2 * chunk ? [chunk] : []),
-      ...(rest ? [rest] : []),
-    ];
-    for (const count of counts) addToSums(network, sums, count);
+    const parameters = [...network.parameters.values()];
+    if (estimator.name === 'batch') {
+      const total: Tensor<'f32'>[] = [];
+      for (const batch of parts(samples, estimator.size)) {
+        using gradients = new SampleSums(network.gpu, parameters, 'gradient');
+        for (const count of parts(batch, chunk)) addToSums(network, gradients, pass, count);
+        addSquaredMeans(total, gradients, batch);
+      }
+      return;
+    }
+    using sums = new SampleSums(network.gpu, parameters, 'square');
+    for (const count of parts(samples, chunk)) addToSums(network, sums, pass, count);
     network.gpu.scope(() => {
       sums.totals();
     });
   });
+}
+
+/** What a total is cut into by a size, the whole parts after the second left out: they need what that needs. */
+function parts(total: number, size: number): number[] {
+  const whole = Math.min(2, Math.floor(total / size));
+  const rest = total % size;
+  return [...new Array<number>(whole).fill(size), ...(rest ? [rest] : [])];
 }
 
 /** Bytes that a training step of `batch` images needs, with the gradients, without running it. */
@@ -53,11 +72,12 @@ export function trainingBytes(gpu: Gpu, architecture: Architecture, batch: numbe
 export function chunkUnder(
   gpu: Gpu,
   architecture: Architecture,
+  estimator: Estimator,
   samples: number,
   budget: number,
   most: number,
 ): number {
-  const fits = (chunk: number) => fisherBytes(gpu, architecture, chunk, samples) <= budget;
+  const fits = (chunk: number) => fisherBytes(gpu, architecture, chunk, samples, estimator) <= budget;
   let [low, high] = [0, Math.min(most, samples)];
   if (fits(high)) return high;
   while (high - low > 1) {
@@ -66,7 +86,7 @@ export function chunkUnder(
     else high = middle;
   }
   if (low > 0) return low;
-  const needed = fisherBytes(gpu, architecture, 1, samples);
+  const needed = fisherBytes(gpu, architecture, 1, samples, estimator);
   throw new FathomError({
     code: 'budget-too-small',
     message: `A Fisher pass of ${architecture.name} needs ${needed} bytes beside its weights for one image; the budget is ${budget}`,
@@ -74,12 +94,13 @@ export function chunkUnder(
   });
 }
 
-function addToSums(network: Network, sums: SampleSums, count: number): void {
+function addToSums(network: Network, sums: SampleSums, pass: Pass, count: number): void {
   network.gpu.scope(() => {
     const { images, targets } = emptyBatch(network, count);
     const tape = new Tape(network.gpu).watch(network.parameters.values());
     const outputs = network.forward(tape, images);
-    tape.accumulate(sampleLosses(tape, outputs, targets), sums);
+    const { output, upstream } = pass(tape, outputs, targets);
+    tape.accumulate(output, sums, upstream);
   });
 }
 

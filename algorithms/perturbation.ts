@@ -1,7 +1,8 @@
 import type { Examples } from '../data/index.ts';
 import { mean, Random, Tape, type Tensor } from '../engine/index.ts';
 import type { Network, StateDict } from '../models/index.ts';
-import { diagonalFisher, type Estimator } from './fisher.ts';
+import type { Estimator } from './estimators.ts';
+import { diagonalFisher } from './fisher.ts';
 import { sampleLosses, uploadBatch } from './objective.ts';
 import type { Deviation } from './verify.ts';
 

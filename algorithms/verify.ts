@@ -103,7 +103,7 @@ async function orFailure(network: Network, body: () => Promise<Deviation[]>): Pr
     return await body();
   } catch (error) {
     if (!(error instanceof FathomError) || !EXPECTED.has(error.code)) throw error;
-    const mixing = batchStatistics(network);
+    const mixing = mixingParameters(network);
     const names = mixing.length > 0 ? mixing : [...network.parameters.keys()];
     return names.map((name) => ({ name: `${name} (${error.message})`, error: Number.POSITIVE_INFINITY }));
   }
@@ -117,13 +117,13 @@ const EXPECTED = new Set([
   'fisher-zero',
 ]);
 
-/** Parameters of batch normalisations that use the batch's statistics in evaluation. */
-function batchStatistics(network: Network): string[] {
+/** Parameters of ops in which samples interact, such as batch normalisations that take the batch's statistics. */
+function mixingParameters(network: Network): string[] {
   const { gpu, architecture, parameters } = network;
   return gpu.scope(() => {
     const tape = new Tape(gpu).watch(parameters.values());
     network.forward(tape, gpu.empty([1, ...architecture.input], 'f32'));
-    const mixing = tape.operations.filter(({ op }) => op === 'batchNormTraining');
+    const mixing = tape.operations.filter(({ rule }) => rule.mixesSamples);
     const inputs = new Set<Tensor>(mixing.flatMap((operation) => operation.inputs));
     return [...parameters].filter(([, tensor]) => inputs.has(tensor)).map(([name]) => name);
   });

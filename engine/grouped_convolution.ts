@@ -1,5 +1,5 @@
 import { addPartials, type ConvGeometry } from './convolution.ts';
-import { overSamples } from './ops/over_samples.ts';
+import { overSamples } from './over_samples.ts';
 import { type Family, planLanes } from './planner.ts';
 import type { SampleSum } from './sample_sums.ts';
 import type { Shape, Tensor } from './tensor.ts';

@@ -1,6 +1,6 @@
 import { FathomError } from './errors.ts';
 import { accumulateBias, perSampleBias } from './ops/bias.ts';
-import { overSamples } from './ops/over_samples.ts';
+import { overSamples } from './over_samples.ts';
 import type { SampleSum } from './sample_sums.ts';
 import type { Rule } from './tape.ts';
 import type { Tensor } from './tensor.ts';

@@ -1,7 +1,7 @@
 import { FathomError } from '../errors.ts';
+import { overSamples } from '../over_samples.ts';
 import type { Tape } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
-import { overSamples } from './over_samples.ts';
 
 /**
  * Mean over as many bins as the output has pixels, as in PyTorch; [1, 1] is global average pooling.

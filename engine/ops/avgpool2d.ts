@@ -1,8 +1,8 @@
 import { FathomError } from '../errors.ts';
+import { overSamples } from '../over_samples.ts';
 import type { Tape } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
 import type { Pool2dOptions } from './maxpool2d.ts';
-import { overSamples } from './over_samples.ts';
 
 /**
  * Mean over square windows, as in PyTorch (padding counts as zeros).

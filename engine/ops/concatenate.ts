@@ -1,7 +1,7 @@
 import { FathomError } from '../errors.ts';
+import { overSamples } from '../over_samples.ts';
 import type { Tape } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
-import { overSamples } from './over_samples.ts';
 
 /**
  * Tensors side by side along the last axis, the channels.

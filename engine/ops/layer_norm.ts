@@ -1,8 +1,8 @@
 import { affineRule, requireChannels, rowsOf } from '../normalisation.ts';
+import { overSamples } from '../over_samples.ts';
 import type { Tape } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
 import type { NormOptions } from './batch_norm.ts';
-import { overSamples } from './over_samples.ts';
 
 /**
  * Layer normalisation (Ba et al. 2016) over the last axis, as PyTorch's LayerNorm(features); of images it is

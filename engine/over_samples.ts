@@ -1,5 +1,5 @@
-import { batchRuns } from '../planner.ts';
-import type { Tensor } from '../tensor.ts';
+import { batchRuns } from './planner.ts';
+import type { Tensor } from './tensor.ts';
 
 /**
  * Calls `dispatch` with tensors whose first axis is samples: whole, or in runs of samples where one exceeds a
