@@ -1,5 +1,5 @@
 import type { Examples } from '../data/index.ts';
-import { mean, Random, Tape, type Tensor } from '../engine/index.ts';
+import { mean, Random, Replay, Tape, type Tensor } from '../engine/index.ts';
 import type { Network, StateDict } from '../models/index.ts';
 import type { Estimator } from './estimators.ts';
 import { diagonalFisher } from './fisher.ts';
@@ -16,6 +16,8 @@ const AGREES = 0.01;
 const LOSS_STEPS = [1e-3, 1e-4, 1e-2];
 /** Steps are no longer than this share of the weights, where a parameter matters so little that they would be. */
 const LONGEST = 0.05;
+/** A step in float64, as a share of the weights. */
+const FLOAT64_STEP = 1e-5;
 /** Weights of zero count as of this size. */
 const SMALLEST = 0.1;
 /** Rounding of a mean loss or an output, as a share of it: what lies within it is no deviation. */
@@ -48,8 +50,8 @@ export async function lossSlopes(
   for (let start = 0; start < moving.length; start += size) {
     const group = moving.slice(start, start + size);
     const error = await slopes.error(group);
-    if (error <= SUSPICIOUS || group.length === 1) found.push(...group.map((name) => ({ name, error })));
-    else for (const name of group) found.push({ name, error: await slopes.error([name]) });
+    if (error <= SUSPICIOUS) found.push(...group.map((name) => ({ name, error })));
+    else for (const name of group) found.push({ name, error: await slopes.errorAlone(name) });
   }
   for (const name of still) found.push({ name, error: await slopes.errorOfStill(name) });
   return found;
@@ -107,6 +109,40 @@ class Slopes {
       if (best <= AGREES) break;
     }
     return best;
+  }
+
+  /** The error of one parameter; where float32 leaves it in doubt, float64 on the CPU decides. */
+  async errorAlone(name: string): Promise<number> {
+    const error = await this.error([name]);
+    return error <= SUSPICIOUS ? error : this.errorInFloat64(name);
+  }
+
+  /**
+   * As {@link error}, of the loss in float64, which bears small steps, with rectifiers on the side they are on here: in
+   * a deep network the few that rounding puts on the other side change gradients by percents.
+   */
+  private async errorInFloat64(name: string): Promise<number> {
+    const { network } = this;
+    const gradient = this.gradients.get(name)!;
+    const factor = (FLOAT64_STEP * weightLength(this.state.get(name)!.data)) / this.lengthOf(name);
+    const direction = gradient.map((value) => factor * value);
+    const reads = network.gpu.scope(() => {
+      const { images, targets } = uploadBatch(network, this.examples, this.positions);
+      const [here, above, below] = [0, 1, -1].map((sign) => {
+        const replace = moved(network, this.state, new Map([[name, direction]]), sign);
+        const tape = new Tape(network.gpu).watch([images]);
+        const losses = sampleLosses(tape, network.forward(tape, images, { replace }), targets);
+        return { tape, losses, weights: replace.get(name)! };
+      });
+      return [above!, below!].map(async ({ tape, losses, weights }) => {
+        const [replay, values] = await Promise.all([Replay.run(tape, here!.tape), weights.read()]);
+        return { loss: average(replay.value(losses).data), weights: values };
+      });
+    });
+    const [above, below] = await Promise.all(reads);
+    // With the steps as float32 holds them.
+    const expected = gradient.reduce((sum, g, i) => sum + g * (above!.weights[i]! - below!.weights[i]!), 0);
+    return Math.abs((above!.loss - below!.loss) / expected - 1);
   }
 
   /** The loss's change along a random step, against that of an ordinary step. */

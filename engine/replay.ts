@@ -11,18 +11,21 @@ export class Replay {
 
   /**
    * Reads what the tape's operations started from, and runs them.
-   * @param instead gives an op to use in place of an operation's reference, if it has one
+   * @param kinks a tape of the same operations: rectifiers take the side of the kink that they took there on the
+   * adapter. Where an input is zero but for rounding float64 may fall on the other side, which is no less right but
+   * far off in the gradients of a deep network
    * @throws Error where an op has no reference
    */
-  static async run(
-    { operations }: Tape,
-    instead: (operation: Operation) => Promise<ReferenceOp> | undefined = () => undefined,
-  ): Promise<Replay> {
+  static async run({ operations }: Tape, kinks?: Tape): Promise<Replay> {
     const made = new Set<Tensor>(operations.map(({ output }) => output));
     const leaves = new Set(operations.flatMap(({ inputs }) => inputs.filter((input) => !made.has(input))));
     const [starts, references] = await Promise.all([
       Promise.all([...leaves].map(async (leaf) => [leaf, array64(leaf.shape, await leaf.read())] as const)),
-      Promise.all(operations.map((operation) => instead(operation) ?? referenceOf(operation))),
+      Promise.all(
+        operations.map((operation, i) =>
+          kinks && RECTIFIERS.has(operation.op) ? rectifierOf(kinks.operations[i]!) : referenceOf(operation),
+        ),
+      ),
     ]);
     const values = new Map<Tensor, Array64>(starts);
     const steps = operations.map((operation, i) => {
@@ -63,6 +66,33 @@ export class Replay {
     }
     return parameters.map((parameter) => upstreams.get(parameter) ?? array64(parameter.shape));
   }
+}
+
+/** Ops with kinks, and the value they rise to. */
+const RECTIFIERS: ReadonlyMap<string, number> = new Map([
+  ['relu', Number.POSITIVE_INFINITY],
+  ['relu6', 6],
+]);
+
+/** A rectifier with every entry on the side of the kinks on which it was. */
+async function rectifierOf({ op, output }: Operation): Promise<ReferenceOp> {
+  const y = await output.read();
+  const most = RECTIFIERS.get(op)!;
+  const slope = (i: number) => Number(y[i]! > 0 && y[i]! < most);
+  const offset = (i: number) => (y[i]! >= most ? most : 0);
+  return {
+    forward: (x) =>
+      array64(
+        x!.shape,
+        x!.data.map((value, i) => slope(i) * value + offset(i)),
+      ),
+    gradient: (_, upstream) => [
+      array64(
+        upstream.shape,
+        upstream.data.map((g, i) => slope(i) * g),
+      ),
+    ],
+  };
 }
 
 async function onCpu(setting: unknown): Promise<unknown> {

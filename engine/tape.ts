@@ -69,8 +69,8 @@ export class Tape {
   gradients(output: Tensor<'f32'>, parameters: readonly Tensor<'f32'>[]): Tensor<'f32'>[] {
     return this.gpu.scope(() => {
       const results = new Map<Tensor, Tensor<'f32'>>();
-      this.walk(output, parameters, undefined, ({ rule }, i, parameter, upstream) => {
-        const term = rule.gradient(i, upstream);
+      this.walk(output, parameters, undefined, (operation, i, parameter, upstream) => {
+        const term = gradientOf(operation, i, upstream);
         const before = results.get(parameter);
         results.set(parameter, before ? replace(before, term) : term);
       });
@@ -148,7 +148,7 @@ export class Tape {
       for (const [i, input] of operation.inputs.entries()) {
         if (wanted.has(input)) visit(operation, i, input as Tensor<'f32'>, upstream);
         if (downstream.has(input)) {
-          const term = operation.rule.gradient(i, upstream);
+          const term = gradientOf(operation, i, upstream);
           const before = upstreams.get(input);
           upstreams.set(input, before ? replace(before, term) : term);
         }
@@ -177,6 +177,12 @@ export class Tape {
     }
     return reached;
   }
+}
+
+/** What a rule gives, in a handle of its own: a rule may hand the upstream on as it is. */
+function gradientOf({ rule }: Operation, i: number, upstream: Tensor<'f32'>): Tensor<'f32'> {
+  const gradient = rule.gradient(i, upstream);
+  return gradient === upstream ? upstream.reshape(upstream.shape) : gradient;
 }
 
 function replace(before: Tensor<'f32'>, term: Tensor<'f32'>): Tensor<'f32'> {

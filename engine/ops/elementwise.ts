@@ -57,7 +57,7 @@ export function fill(gpu: Gpu, shape: Shape, value: number): Tensor<'f32'> {
 export function add(tape: Tape, a: Tensor<'f32'>, b: Tensor<'f32'>): Tensor<'f32'> {
   requireEqualShapes('add', a, b);
   return tape.record('add', [a, b], addTensors(a, b), {
-    gradient: (_, upstream) => upstream.reshape(upstream.shape),
+    gradient: (_, upstream) => upstream,
   });
 }
 
