@@ -65,10 +65,14 @@ export async function prepareNetwork(choice: NetworkChoice): Promise<PreparedNet
   return { architecture, open: (gpu) => Network.fromState(gpu, architecture, state, weights, batches) };
 }
 
-/** Class count of a state: the rows of its head, where that is there. */
-function classesOf({ head, classes }: Architecture, state: StateFile['state']): number {
-  const last = head.map((name) => state.get(name)).find((tensor) => tensor !== undefined);
-  return last?.shape[0] ?? classes;
+/** Class count of a state: the rows of a tensor of its head that fits but for them. */
+function classesOf({ head, classes, module }: Architecture, state: StateFile['state']): number {
+  for (const { name, shape } of module.tensors) {
+    const given = head.includes(name) ? state.get(name)?.shape : undefined;
+    if (given && `${given.slice(1)}` === `${shape.slice(1)}` && given.length === shape.length)
+      return given[0]!;
+  }
+  return classes;
 }
 
 /** @throws FathomError `unknown-net` */
