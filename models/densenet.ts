@@ -3,11 +3,11 @@ import {
   adaptiveAvgpoolLayer,
   avgpoolLayer,
   batchNormLayer,
-  conv2dLayer,
   flattenLayer,
   linearLayer,
   maxpoolLayer,
   reluLayer,
+  sameConv2dLayer,
 } from './layers.ts';
 import { chain, densely, type Module, type Part } from './module.ts';
 import type { Architecture } from './network.ts';
@@ -72,13 +72,5 @@ function transition(channels: number): Module {
 }
 
 function convolution(from: number, to: number, kernel: number, stride: number): Module {
-  return conv2dLayer({
-    in: from,
-    out: to,
-    kernel,
-    stride,
-    padding: (kernel - 1) / 2,
-    bias: false,
-    initialise: heNormal('in'),
-  });
+  return sameConv2dLayer(from, to, kernel, { stride, initialise: heNormal('in') });
 }

@@ -57,6 +57,16 @@ export function conv2dLayer(layer: Conv2dLayer): Module {
   };
 }
 
+/** A convolution without bias whose padding keeps the image's size, but for the stride: what the ImageNet networks have. */
+export function sameConv2dLayer(
+  from: number,
+  to: number,
+  kernel: number,
+  options: Pick<Conv2dLayer, 'stride' | 'groups' | 'initialise'>,
+): Module {
+  return conv2dLayer({ in: from, out: to, kernel, padding: (kernel - 1) / 2, bias: false, ...options });
+}
+
 export interface ConvTranspose2dLayer {
   in: number;
   out: number;

@@ -2,11 +2,11 @@ import { heNormal, normal } from './initialisers.ts';
 import {
   adaptiveAvgpoolLayer,
   batchNormLayer,
-  conv2dLayer,
   dropoutLayer,
   flattenLayer,
   linearLayer,
   relu6Layer,
+  sameConv2dLayer,
 } from './layers.ts';
 import { chain, type Module, type Part, residual } from './module.ts';
 import type { Architecture } from './network.ts';
@@ -71,14 +71,5 @@ function convBnRelu6(from: number, to: number, kernel: number, stride: number, g
 }
 
 function convolution(from: number, to: number, kernel: number, stride: number, groups: number): Module {
-  return conv2dLayer({
-    in: from,
-    out: to,
-    kernel,
-    stride,
-    padding: (kernel - 1) / 2,
-    groups,
-    bias: false,
-    initialise: heNormal('out'),
-  });
+  return sameConv2dLayer(from, to, kernel, { stride, groups, initialise: heNormal('out') });
 }

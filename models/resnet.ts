@@ -2,11 +2,11 @@ import { heNormal } from './initialisers.ts';
 import {
   adaptiveAvgpoolLayer,
   batchNormLayer,
-  conv2dLayer,
   flattenLayer,
   linearLayer,
   maxpoolLayer,
   reluLayer,
+  sameConv2dLayer,
 } from './layers.ts';
 import { chain, type Module, type Part, residual } from './module.ts';
 import type { Architecture } from './network.ts';
@@ -67,13 +67,5 @@ function basicBlock(from: number, to: number, stride: number): Module {
 }
 
 function convolution(from: number, to: number, kernel: number, stride: number): Module {
-  return conv2dLayer({
-    in: from,
-    out: to,
-    kernel,
-    stride,
-    padding: (kernel - 1) / 2,
-    bias: false,
-    initialise: heNormal('out'),
-  });
+  return sameConv2dLayer(from, to, kernel, { stride, initialise: heNormal('out') });
 }

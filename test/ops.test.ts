@@ -38,9 +38,7 @@ import {
   TOLERANCE,
   upload,
 } from './op_checks.ts';
-
-/** Random cases are the same in every run, so that a failure is seen again. */
-const SEED = 20220;
+import { property } from './property.ts';
 
 const families = {
   register: await Gpu.create({ family: 'register' }),
@@ -212,20 +210,6 @@ const shapes = fc.oneof(
   fc.array(fc.integer({ min: 1, max: 7 }), { minLength: 1, maxLength: 4 }),
   fc.constantFrom([255], [256], [257], [2, 511], [65537], [70000]),
 );
-
-async function property<T extends { seed: number }>(
-  cases: fc.Arbitrary<T>,
-  numRuns: number,
-  check: (value: T, random: Random) => Promise<void>,
-  examples: T[] = [],
-): Promise<void> {
-  const claim = fc.asyncProperty(cases, (value) => check(value, new Random(value.seed)));
-  await fc.assert(claim, {
-    seed: SEED,
-    numRuns: numRuns + examples.length,
-    examples: examples.map((value) => [value] as [T]),
-  });
-}
 
 async function checkNetwork(gpu: Gpu): Promise<void> {
   const random = new Random(8);
