@@ -4,7 +4,7 @@ import { addProducts, addTransposedProducts, dotProducts, type ProductShape } fr
 
 type Pair = number | readonly [number, number];
 
-interface ConvolutionOptions {
+export interface ConvolutionOptions {
   stride?: number;
   dilation?: number;
   padding?: Pair;
