@@ -2,9 +2,10 @@ import type { Examples } from '../data/index.ts';
 import { FathomError, mean, Replay, type Shape, Tape, type Tensor } from '../engine/index.ts';
 import type { Network } from '../models/index.ts';
 import { fisherDistance } from './distance.ts';
+import { divergenceRatios } from './divergence.ts';
 import { diagonalFisher, type FisherDiagonal, type FisherOptions } from './fisher.ts';
 import { sampleLosses, uploadBatch } from './objective.ts';
-import { divergenceRatios, lossSlopes } from './perturbation.ts';
+import { lossSlopes } from './slopes.ts';
 
 /** How far something is off that should be right. */
 export interface Deviation {

@@ -1,3 +1,4 @@
+import { FathomError } from './errors.ts';
 import { type Array64, array64, type ReferenceOp, reference } from './reference.ts';
 import type { Operation, Tape } from './tape.ts';
 import { sizeOf, Tensor } from './tensor.ts';
@@ -14,7 +15,7 @@ export class Replay {
    * @param kinks a tape of the same operations: rectifiers take the side of the kink that they took there on the
    * adapter. Where an input is zero but for rounding float64 may fall on the other side, which is no less right but
    * far off in the gradients of a deep network
-   * @throws Error where an op has no reference
+   * @throws FathomError `no-reference` naming an op that has none
    */
   static async run({ operations }: Tape, kinks?: Tape): Promise<Replay> {
     const made = new Set<Tensor>(operations.map(({ output }) => output));
@@ -107,6 +108,12 @@ async function referenceOf({ op, settings }: Operation): Promise<ReferenceOp> {
   const make = (
     reference as unknown as Record<string, ((...settings: unknown[]) => ReferenceOp) | undefined>
   )[op];
-  if (!make) throw new Error(`the op ${op} has no reference`);
+  if (!make) {
+    throw new FathomError({
+      code: 'no-reference',
+      message: `The op ${op} has no float64 reference, so it cannot be run again on the CPU`,
+      fix: 'Build it from ops the engine has, or add its reference to engine/reference',
+    });
+  }
   return make(...(await made));
 }
