@@ -2,20 +2,15 @@ import assert from 'node:assert/strict';
 import { after, describe, test } from 'node:test';
 import fc from 'fast-check';
 import {
-  bias,
   type Conv2dOptions,
   type ConvTranspose2dOptions,
   conv2d,
   convTranspose2d,
   Gpu,
   Random,
-  reshape,
   SampleSums,
   type Shape,
-  scale,
   sizeOf,
-  softmaxCrossEntropy,
-  sum,
   Tape,
 } from '../engine/index.ts';
 import { type Array64, array64, reference } from '../engine/reference.ts';
@@ -211,71 +206,6 @@ test('the references of both convolutions are their definitions', async () => {
   });
 });
 
-interface GridCase {
-  stride: number;
-  padding: number;
-  dilation: number;
-  groups: number;
-  biased: boolean;
-  batch: number;
-  loss: 'mean' | 'sum';
-}
-
-const CHANNELS = 4;
-const CLASSES = 3;
-
-function* grid(): Generator<GridCase> {
-  for (const stride of [1, 2])
-    for (const padding of [0, 1])
-      for (const dilation of [1, 2])
-        for (const groups of [1, 2, CHANNELS])
-          for (const biased of [true, false])
-            for (const batch of [1, 3])
-              for (const loss of ['mean', 'sum'] as const)
-                yield { stride, padding, dilation, groups, biased, batch, loss };
-}
-
-/** Fused squared gradients of a batch, and those of each sample by itself, squared here and summed. */
-async function checkGridCase(gpu: Gpu, c: GridCase): Promise<void> {
-  const random = new Random(11);
-  const x = gaussian(random, [c.batch, 6, 5, CHANNELS]);
-  const values = [
-    gaussian(random, [CHANNELS, CHANNELS / c.groups, 3, 2]),
-    ...(c.biased ? [gaussian(random, [CHANNELS])] : []),
-  ];
-  const labels = random.bits(c.batch).map((word) => word % CLASSES);
-  const squares = values.map(({ data }) => new Float64Array(data.length));
-  const reads = gpu.scope(() => {
-    const parameters = values.map((value) => upload(gpu, value));
-    /** The losses of some samples, as terms of the whole batch's. */
-    const run = (part: Array64, own: Uint32Array<ArrayBuffer>) => {
-      const tape = new Tape(gpu).watch(parameters);
-      const y = conv2d(tape, upload(gpu, part), parameters[0]!, c);
-      const z = parameters[1] ? bias(tape, y, parameters[1]) : y;
-      const logits = reshape(tape, z, [own.length, z.size / own.length]);
-      const losses = softmaxCrossEntropy(tape, logits, gpu.tensor(own, [own.length]));
-      return { tape, losses: c.loss === 'mean' ? scale(tape, losses, 1 / c.batch) : losses };
-    };
-    const whole = run(x, labels);
-    const fused = whole.tape.squaredGradients(whole.losses, parameters);
-    const singles = Array.from({ length: c.batch }, (_, n) => {
-      const single = run(sample(x, n), labels.slice(n, n + 1));
-      return single.tape.gradients(sum(single.tape, single.losses), parameters);
-    });
-    return [fused, ...singles].map((tensors) => Promise.all(tensors.map((tensor) => tensor.read())));
-  });
-  assert.equal(gpu.liveTensors, 0);
-  const [fused, ...singles] = await Promise.all(reads);
-  for (const gradients of singles) {
-    for (const [i, gradient] of gradients.entries()) {
-      for (const [j, value] of gradient.entries()) squares[i]![j]! += value * value;
-    }
-  }
-  for (const [i, exact] of squares.entries()) {
-    assertClose(fused![i]!, exact, 1e-5, `${i === 0 ? 'weight' : 'bias'} of ${JSON.stringify(c)}`);
-  }
-}
-
 for (const [family, gpu] of Object.entries(families)) {
   describe(`${family} kernels`, () => {
     const kinds: [string, fc.Arbitrary<ConvCase>, ConvCase[]][] = [
@@ -306,10 +236,6 @@ for (const [family, gpu] of Object.entries(families)) {
         (c, random) => checkPerSample(gpu, transposedCase(c, random), random),
         transposedExamples,
       ));
-
-    test('squared gradients by weight and bias on the grid of layers, losses and batches', async () => {
-      for (const c of grid()) await checkGridCase(gpu, c);
-    });
   });
 }
 
