@@ -11,7 +11,10 @@ export class DryGpu extends Gpu {
 
   /** With the limits, kernel family and kind of adapter of `model`. */
   constructor(model: Gpu) {
-    super(model.runtime, model.opened, idleDevice(model.device), new Map(), model.options);
+    super(model.runtime, model.opened, idleDevice(model.device), new Map(), {
+      ...model.options,
+      profiler: undefined,
+    });
   }
 
   override write(): void {}

@@ -1,4 +1,5 @@
 import { type ShaderName, shaderNames, shaderUrl } from '../shaders/index.ts';
+import type { DeviceProfile, ProfiledDispatch } from './device_profile.ts';
 import { FathomError } from './errors.ts';
 import {
   type Conditions,
@@ -8,8 +9,9 @@ import {
   linkShader,
   writeParams,
 } from './kernel.ts';
-import type { Family } from './planner.ts';
+import type { AdapterFacts, Family } from './planner.ts';
 import { BufferPool, type PooledBuffer } from './pool.ts';
+import type { Profiler } from './profiler.ts';
 import { Readback } from './readback.ts';
 import { type AdapterMode, currentRuntime, type OpenedAdapter, type Runtime } from './runtime/runtime.ts';
 import { type ArrayOf, type DType, type Shape, Storage, sizeOf, Tensor } from './tensor.ts';
@@ -21,12 +23,15 @@ export interface GpuOptions {
   family?: Family;
   /** Lowers the largest binding, in bytes, below the device's own limit. */
   maxBindingBytes?: number;
+  /** Is told of all that runs, and when. */
+  profiler?: Profiler;
 }
 
 /** Dispatches after which queued commands are submitted without waiting for a read. */
 export const SUBMIT_AFTER = 128;
 /** Dynamic uniform offsets are multiples of this under WebGPU's default limits. */
 const UNIFORM_STRIDE = 256;
+const WANTED_FEATURES: GPUFeatureName[] = ['timestamp-query', 'subgroups'];
 const IDLE_BYTES_CAP = 512 * 1024 * 1024;
 const BIND_GROUP_CAP = 4096;
 /** How long after a rejection the report of a lost device is waited for. */
@@ -47,6 +52,7 @@ export class Gpu {
   private pass: GPUComputePassEncoder | undefined;
   private recorded = 0;
   private readonly readback: Readback;
+  private readonly profile: DeviceProfile | undefined;
   private readonly scopes: Set<Tensor>[] = [];
   private readonly live = new Set<Tensor>();
   private failure: FathomError | undefined;
@@ -66,8 +72,9 @@ export class Gpu {
     this.readback = new Readback(
       device,
       () => this.submit(),
-      (work) => this.guard(work),
+      (work) => this.guard('read', work),
     );
+    this.profile = options.profiler?.attach(device, opened.label);
     this.uniforms = device.createBuffer({
       size: this.uniformBytes.byteLength,
       usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
@@ -89,11 +96,13 @@ export class Gpu {
    */
   static async create(options: GpuOptions = {}): Promise<Gpu> {
     const runtime = await currentRuntime();
-    const opened = await runtime.openAdapter(options.mode ?? 'auto');
+    const opened = await runtime.openAdapter(options.mode ?? 'auto', {
+      exactTimestamps: options.profiler !== undefined,
+    });
     const { limits, features } = opened.adapter;
     const device = await opened.adapter.requestDevice({
       label: 'fathom',
-      requiredFeatures: features.has('timestamp-query') ? ['timestamp-query'] : [],
+      requiredFeatures: WANTED_FEATURES.filter((feature) => features.has(feature)),
       requiredLimits: {
         maxBufferSize: limits.maxBufferSize,
         maxStorageBufferBindingSize: limits.maxStorageBufferBindingSize,
@@ -108,6 +117,14 @@ export class Gpu {
   /** Whether kernels run on the CPU, where workgroup memory and barriers cost more than they bring. */
   get software(): boolean {
     return this.opened.kind === 'software';
+  }
+
+  /** What the planner goes by. */
+  get facts(): AdapterFacts {
+    const { features } = this.device;
+    const { subgroupMinSize = 0 } = this.opened.adapter.info as { subgroupMinSize?: number };
+    const quads = features.has('subgroups') && subgroupMinSize >= 4;
+    return { software: this.software, quads, family: this.options.family };
   }
 
   /** Tensors not yet disposed. */
@@ -165,7 +182,9 @@ export class Gpu {
     const name = kernelName(module, conditions);
     let kernel = this.kernels.get(name);
     if (!kernel) {
-      kernel = compileKernel(this.device, name, linkShader(this.sources, module, conditions));
+      const compile = () => compileKernel(this.device, name, linkShader(this.sources, module, conditions));
+      const { profiler } = this.options;
+      kernel = profiler ? profiler.span(name, compile, 'compile') : compile();
       this.kernels.set(name, kernel);
     }
     return kernel;
@@ -183,6 +202,7 @@ export class Gpu {
     workgroups: number,
   ): void {
     this.throwFailure();
+    const profiled = this.profile?.dispatch(kernel.name, tensors, params, workgroups);
     const bound = kernel.bindings.map((binding) => {
       const tensor = tensors[binding.name];
       if (!tensor) throw new Error(`${kernel.name} needs the tensor ${binding.name}`);
@@ -216,13 +236,19 @@ export class Gpu {
       this.bindGroups.set(key, group);
     }
 
-    const pass = this.openPass();
+    const pass = this.openPass(profiled);
     pass.setPipeline(kernel.pipeline);
     pass.setBindGroup(0, group, kernel.params ? [uniformOffset] : []);
     const widest = this.device.limits.maxComputeWorkgroupsPerDimension;
     const lines = Math.ceil(workgroups / widest);
     pass.dispatchWorkgroups(Math.ceil(workgroups / lines), lines);
     this.recorded++;
+    profiled?.recorded();
+  }
+
+  /** Runs `body`; a profile, if one is taken, shows it as a span of that name. A promise is part of the span. */
+  span<T>(name: string, body: () => T): T {
+    return this.options.profiler ? this.options.profiler.span(name, body) : body();
   }
 
   /** Frees every tensor made inside `body` but those it returns (alone, or within arrays and plain objects). */
@@ -256,7 +282,7 @@ export class Gpu {
   async finish(): Promise<void> {
     this.throwFailure();
     this.submit();
-    await this.guard(this.device.queue.onSubmittedWorkDone());
+    await this.guard('finish', this.device.queue.onSubmittedWorkDone());
     this.throwFailure();
   }
 
@@ -277,9 +303,8 @@ export class Gpu {
     this.disposed = true;
     this.closePass();
     this.encoder = undefined;
-    this.pool.destroy();
-    this.uniforms.destroy();
-    this.device.destroy();
+    if (this.profile) void this.profile.settle().then(() => this.destroy());
+    else this.destroy();
   }
 
   [Symbol.dispose](): void {
@@ -304,13 +329,24 @@ export class Gpu {
     if (!this.disposed) this.pool.release(pooled);
   }
 
+  private destroy(): void {
+    this.pool.destroy();
+    this.uniforms.destroy();
+    this.device.destroy();
+  }
+
   private openEncoder(): GPUCommandEncoder {
     this.encoder ??= this.device.createCommandEncoder();
     return this.encoder;
   }
 
-  private openPass(): GPUComputePassEncoder {
-    this.pass ??= this.openEncoder().beginComputePass();
+  /** The pass of the next dispatch: one of its own where that is profiled. */
+  private openPass(profiled: ProfiledDispatch | undefined): GPUComputePassEncoder {
+    if (profiled) this.closePass();
+    if (!this.pass) {
+      const encoder = this.openEncoder();
+      this.pass = encoder.beginComputePass(profiled && this.profile!.pass(encoder, profiled));
+    }
     return this.pass;
   }
 
@@ -326,16 +362,19 @@ export class Gpu {
       return;
     }
     const { queue } = this.device;
+    const submitted = this.profile?.submitting(this.encoder);
     if (this.recorded > 0) {
       queue.writeBuffer(this.uniforms, 0, this.uniformBytes.buffer, 0, this.recorded * UNIFORM_STRIDE);
     }
     queue.submit([this.encoder.finish()]);
+    submitted?.();
     this.encoder = undefined;
     this.recorded = 0;
     if (this.pool.destroyDropped()) this.bindGroups.clear();
   }
 
-  private async guard<T>(work: Promise<T>): Promise<T> {
+  private async guard<T>(what: string, work: Promise<T>): Promise<T> {
+    const done = this.options.profiler?.begin(what, 'wait');
     try {
       return await Promise.race([work, this.lost]);
     } catch (cause) {
@@ -344,6 +383,8 @@ export class Gpu {
       if (!this.failure) await Promise.race([pause, this.lost.catch(() => undefined)]);
       this.throwFailure();
       throw deviceError(cause as Error);
+    } finally {
+      done?.();
     }
   }
 

@@ -30,6 +30,7 @@ export { meanAbsoluteError, meanSquaredError } from './ops/regression_losses.ts'
 export { type SoftmaxCrossEntropyOptions, softmaxCrossEntropy } from './ops/softmax_cross_entropy.ts';
 export { upsample2d } from './ops/upsample2d.ts';
 export { type AdamOptions, adam, type Optimizer, type SgdOptions, sgd } from './optimizers.ts';
+export { type KernelTime, Profiler, type Trace, type TraceEvent } from './profiler.ts';
 export { Random } from './random.ts';
 export { Replay } from './replay.ts';
 export type { AdapterMode } from './runtime/runtime.ts';

@@ -26,11 +26,12 @@ const REMEDY =
 export const nodeRuntime: Runtime = {
   name: 'node',
   version: `Node ${process.versions.node} (webgpu ${dawnVersion()})`,
-  async openAdapter(mode) {
+  async openAdapter(mode, options) {
     const dawn = await loadDawn();
     calmPolling();
-    const sources = [systemSource(dawn)];
-    if (hasEmbeddedDriver()) sources.push(embeddedSource(dawn));
+    const flags = options?.exactTimestamps ? ['disable-dawn-features=timestamp_quantization'] : [];
+    const sources = [systemSource(dawn, flags)];
+    if (hasEmbeddedDriver()) sources.push(embeddedSource(dawn, flags));
     return chooseAdapter(mode, process.env.FATHOM_ADAPTER, sources, REMEDY);
   },
   async readText(url) {
@@ -43,18 +44,23 @@ export const nodeRuntime: Runtime = {
 };
 
 /**
- * Dawn's instances, one per driver and never released: a device whose instance was collected crashes the
- * process, and an instance keeps the driver it met at its first request.
+ * Dawn's instances, one per driver and set of flags and never released: a device whose instance was collected
+ * crashes the process, and an instance keeps the driver it met at its first request.
  */
 const instances = new Map<string, GPU>();
 
-function instance(dawn: Dawn, name: string, flags: string[]): GPU {
-  let gpu = instances.get(name);
+function instance(dawn: Dawn, driver: string, flags: string[]): GPU {
+  const key = instanceKey(driver, flags);
+  let gpu = instances.get(key);
   if (!gpu) {
     gpu = dawn.create(flags);
-    instances.set(name, gpu);
+    instances.set(key, gpu);
   }
   return gpu;
+}
+
+function instanceKey(driver: string, flags: readonly string[]): string {
+  return [driver, ...flags].join(' ');
 }
 
 let calm = false;
@@ -80,41 +86,43 @@ function calmPolling(): void {
 /** Whether the system has a Vulkan loader; asked before the embedded one answers to the same name. */
 let hasLoader: boolean | undefined;
 
-function systemSource(dawn: Dawn): AdapterSource {
+function systemSource(dawn: Dawn, flags: string[]): AdapterSource {
   hasLoader ??= process.platform !== 'linux' || canLoad('libvulkan.so.1');
   return {
     driver: 'system',
     name: 'system driver',
     async request(wanted) {
       if (!hasLoader) throw new Error('no Vulkan loader (libvulkan.so.1) is installed');
-      const gpu = instance(dawn, 'system', []);
+      const gpu = instance(dawn, 'system', flags);
       const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });
       if (!adapter) throw new Error('Dawn accepts none of the drivers installed, if there are any');
       if (wanted !== 'software' || adapterKind(adapter.info) === 'software') return { gpu, adapter };
-      return systemSoftware(dawn);
+      return systemSoftware(dawn, flags);
     },
   };
 }
 
 /** The software driver beside a GPU. Dawn's fallback means SwiftShader or WARP; lavapipe it finds by name only. */
-async function systemSoftware(dawn: Dawn): Promise<{ gpu: GPU; adapter: GPUAdapter }> {
+async function systemSoftware(dawn: Dawn, flags: string[]): Promise<{ gpu: GPU; adapter: GPUAdapter }> {
   const linux = process.platform === 'linux';
-  const gpu = linux ? instance(dawn, 'llvmpipe', ['adapter=llvmpipe']) : instance(dawn, 'system', []);
+  const gpu = linux
+    ? instance(dawn, 'llvmpipe', [...flags, 'adapter=llvmpipe'])
+    : instance(dawn, 'system', flags);
   const adapter = await gpu.requestAdapter({ forceFallbackAdapter: !linux });
   if (!adapter) throw new Error('no software driver beside the GPU');
   return { gpu, adapter };
 }
 
-function embeddedSource(dawn: Dawn): AdapterSource {
+function embeddedSource(dawn: Dawn, flags: string[]): AdapterSource {
   return {
     driver: 'embedded',
     name: 'embedded SwiftShader',
     async request() {
       const request = async () => {
-        const gpu = instance(dawn, 'embedded', []);
+        const gpu = instance(dawn, 'embedded', flags);
         return { gpu, adapter: await gpu.requestAdapter() };
       };
-      const { gpu, adapter } = instances.has('embedded')
+      const { gpu, adapter } = instances.has(instanceKey('embedded', flags))
         ? await request()
         : await withEmbeddedDriver(nodeRuntime.cacheDirectory()!, loadLibrary, request);
       if (!adapter) throw new Error('it was loaded, but Dawn finds no adapter in it');

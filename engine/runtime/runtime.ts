@@ -18,6 +18,11 @@ export interface OpenedAdapter {
   tried: string[];
 }
 
+export interface OpenOptions {
+  /** Timestamps to the nanosecond; Dawn rounds them to 65,536 unless told otherwise. */
+  exactTimestamps?: boolean;
+}
+
 /** What Fathom needs of Node, Deno or a browser. */
 export interface Runtime {
   name: 'node' | 'deno' | 'browser';
@@ -27,7 +32,7 @@ export interface Runtime {
    * Opens an adapter; the environment variable FATHOM_ADAPTER, where set, stands in for `auto`.
    * @throws FathomError `no-adapter`, `bad-adapter-mode`, or `webgpu-not-loaded` (Node)
    */
-  openAdapter(mode: AdapterMode): Promise<OpenedAdapter>;
+  openAdapter(mode: AdapterMode, options?: OpenOptions): Promise<OpenedAdapter>;
   /** Reads `file:` URLs from disk, others by fetch. @throws FathomError `unreadable` */
   readText(url: URL): Promise<string>;
   /** The user's cache folder for Fathom; undefined in a browser. It need not exist. */
