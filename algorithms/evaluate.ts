@@ -21,7 +21,11 @@ export function* batches(count: number, batch: number): Generator<Uint32Array> {
 }
 
 /** Accuracy and loss over all of `examples`. */
-export async function evaluate(network: Network, examples: Examples): Promise<Evaluation> {
+export function evaluate(network: Network, examples: Examples): Promise<Evaluation> {
+  return network.gpu.span('evaluation', () => evaluateAll(network, examples));
+}
+
+async function evaluateAll(network: Network, examples: Examples): Promise<Evaluation> {
   let right = 0;
   let loss = 0;
   for (const positions of batches(examples.index.length, BATCH)) {

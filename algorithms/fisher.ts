@@ -54,14 +54,16 @@ export async function diagonalFisher(
   const addRange = async (sums: SampleSums, pass: Pass, from: number, to: number) => {
     for (let start = from; start < to; start += chunk) {
       const positions = range(start, Math.min(start + chunk, to));
-      gpu.scope(() => {
-        const batch = uploadBatch(network, examples, positions);
-        const tape = new Tape(gpu).watch(parameters);
-        const outputs = network.forward(tape, batch.images);
-        const { output, upstream } = pass(tape, outputs, batch.targets);
-        tape.accumulate(output, sums, upstream);
+      await gpu.span('Fisher pass', () => {
+        gpu.scope(() => {
+          const batch = uploadBatch(network, examples, positions);
+          const tape = new Tape(gpu).watch(parameters);
+          const outputs = network.forward(tape, batch.images);
+          const { output, upstream } = pass(tape, outputs, batch.targets);
+          tape.accumulate(output, sums, upstream);
+        });
+        return gpu.finish();
       });
-      await gpu.finish();
       done += positions.length;
       options.onProgress?.(done, samples * passes.length);
     }

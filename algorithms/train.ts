@@ -67,20 +67,7 @@ export async function train(network: Network, task: Task, options: TrainingOptio
   let best: { epoch: number; accuracy: number; state: StateDict } | undefined;
 
   for (let epoch = 1; epoch <= options.epochs; epoch++) {
-    const order = options.random.permutation(images);
-    let waiting: ReturnType<typeof step>[] = [];
-    for (let start = 0; start < images; start += options.batch) {
-      const positions = order.subarray(start, start + options.batch);
-      waiting.push(step(positions));
-      const seen = start + positions.length;
-      if (waiting.length === STEPS_PER_READ || seen === images) {
-        const losses = await Promise.all(waiting);
-        waiting = [];
-        const loss = losses.reduce((a, b) => a + b, 0) / losses.length;
-        if (!Number.isFinite(loss)) throw diverged(task.name, epoch, options.learningRate);
-        options.onProgress?.({ epoch, epochs: options.epochs, seen, images, loss });
-      }
-    }
+    await gpu.span('training epoch', () => pass(epoch));
     const broken = await countNonFinite(gpu, parameters);
     if (broken.some((count) => count > 0)) throw diverged(task.name, epoch, options.learningRate);
     const validation = await evaluate(network, task.validation);
@@ -103,6 +90,24 @@ export async function train(network: Network, task: Task, options: TrainingOptio
   const reached = options.targetAccuracy === undefined || (best?.accuracy ?? 0) >= target;
   return { epochs, bestEpoch: best?.epoch ?? 0, reached };
 
+  /** One over the images. */
+  async function pass(epoch: number): Promise<void> {
+    const order = options.random.permutation(images);
+    let waiting: ReturnType<typeof step>[] = [];
+    for (let start = 0; start < images; start += options.batch) {
+      const positions = order.subarray(start, start + options.batch);
+      waiting.push(step(positions));
+      const seen = start + positions.length;
+      if (waiting.length === STEPS_PER_READ || seen === images) {
+        const losses = await Promise.all(waiting);
+        waiting = [];
+        const loss = losses.reduce((a, b) => a + b, 0) / losses.length;
+        if (!Number.isFinite(loss)) throw diverged(task.name, epoch, options.learningRate);
+        options.onProgress?.({ epoch, epochs: options.epochs, seen, images, loss });
+      }
+    }
+  }
+
   async function step(positions: Uint32Array): Promise<number> {
     using loss = gpu.scope(() => {
       const batch = uploadBatch(network, task.train, positions);
@@ -124,14 +129,15 @@ export function trainingStep(
   random: Random,
 ): Tensor<'f32'> {
   const { gpu } = network;
-  return gpu.scope(() => {
+  const step = () => {
     const parameters = [...network.parameters.values()];
     const tape = new Tape(gpu).watch(parameters);
     const outputs = network.forward(tape, images, { training: true, random });
     const loss = mean(tape, sampleLosses(tape, outputs, targets));
     optimizer.step(tape.gradients(loss, parameters));
     return loss;
-  });
+  };
+  return gpu.span('training step', () => gpu.scope(step));
 }
 
 function diverged(task: string, epoch: number, learningRate: number): FathomError {

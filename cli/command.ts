@@ -2,7 +2,7 @@ import { createRequire } from 'node:module';
 import process from 'node:process';
 import Table from 'cli-table3';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import type { AdapterMode } from '../engine/index.ts';
+import { type AdapterMode, Gpu, type Profiler } from '../engine/index.ts';
 
 /** Fathom's own version. */
 export const version: string = createRequire(import.meta.url)('fathom/package.json').version;
@@ -11,6 +11,9 @@ export const version: string = createRequire(import.meta.url)('fathom/package.js
 export interface CommonOptions {
   json?: boolean;
   adapter: AdapterMode;
+  /** The file named by `--profile`, and what collects its content. */
+  profile?: string;
+  profiler?: Profiler;
 }
 
 /** Adds a command with the options common to all, an example under its help, and `--adapter` described as told. */
@@ -26,7 +29,13 @@ export function addCommand(
     .description(about.description)
     .addOption(new Option('--adapter <mode>', adapter).choices(modes).default('auto'))
     .option('--json', 'print one JSON document instead of text')
+    .option('--profile <file>', 'write a trace of host and GPU for ui.perfetto.dev')
     .addHelpText('after', `\nExample:\n  $ fathom ${about.example}`);
+}
+
+/** Opens the GPU that a command computes on. @throws FathomError `no-adapter` */
+export function openGpu({ adapter, profiler }: CommonOptions): Promise<Gpu> {
+  return Gpu.create({ mode: adapter, profiler });
 }
 
 /** Writes a command's result to stdout: the document where JSON is asked for, else the text. */

@@ -2,9 +2,16 @@ import { join } from 'node:path';
 import type { Command } from 'commander';
 import { distanceMatrix, type Trial } from '../algorithms/index.ts';
 import { type Examples, loadMnist, mnistTasks, type Task } from '../data/index.ts';
-import { Gpu } from '../engine/index.ts';
 import { cnnWithHead } from '../models/index.ts';
-import { addCommand, type CommonOptions, printResult, table, version, wholeNumber } from './command.ts';
+import {
+  addCommand,
+  type CommonOptions,
+  openGpu,
+  printResult,
+  table,
+  version,
+  wholeNumber,
+} from './command.ts';
 import { checkFolder, writeOutput } from './files.ts';
 import { renderHeatmap } from './heatmap.ts';
 import { matrixLabels, startProgress } from './progress.ts';
@@ -51,7 +58,8 @@ async function run(options: DemoOptions): Promise<void> {
   });
 }
 
-async function measure({ adapter, trials, epochs, seed }: DemoOptions): Promise<Results> {
+async function measure(options: DemoOptions): Promise<Results> {
+  const { trials, epochs, seed } = options;
   const begin = performance.now();
   const sets = await loadMnist();
   const tasks = mnistTasks(sets, {
@@ -60,7 +68,7 @@ async function measure({ adapter, trials, epochs, seed }: DemoOptions): Promise<
     validation: SETTINGS.validationImages,
     test: SETTINGS.testImages,
   });
-  using gpu = await Gpu.create({ mode: adapter });
+  using gpu = await openGpu(options);
   using progress = startProgress();
   const label = matrixLabels();
   const matrix = await distanceMatrix(gpu, tasks, cnnWithHead, {

@@ -1,7 +1,7 @@
 import process from 'node:process';
 import type { Command } from 'commander';
-import { FathomError, Gpu } from '../engine/index.ts';
-import { addCommand, type CommonOptions, printResult, version } from './command.ts';
+import { FathomError, type Gpu } from '../engine/index.ts';
+import { addCommand, type CommonOptions, openGpu, printResult, version } from './command.ts';
 import { type Check, selfCheck } from './self-check.ts';
 
 const LIMITS = {
@@ -35,7 +35,7 @@ export function addDoctor(program: Command): void {
 }
 
 async function run(options: CommonOptions): Promise<void> {
-  using gpu = await Gpu.create({ mode: options.adapter });
+  using gpu = await openGpu(options);
   const { label, kind, driver, tried } = gpu.opened;
   const checks = await selfCheck(gpu);
   const diagnosis: Diagnosis = {

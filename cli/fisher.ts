@@ -1,8 +1,16 @@
 import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import { diagonalFisher, type Estimator, estimatorLabel, trace } from '../algorithms/index.ts';
-import { FathomError, Gpu } from '../engine/index.ts';
-import { addCommand, type CommonOptions, percent, printResult, table, wholeNumber } from './command.ts';
+import { FathomError } from '../engine/index.ts';
+import {
+  addCommand,
+  type CommonOptions,
+  openGpu,
+  percent,
+  printResult,
+  table,
+  wholeNumber,
+} from './command.ts';
 import { checkWritable } from './files.ts';
 import { traceShares, writeFisherFile } from './fisher-file.ts';
 import { readExamples } from './labelled-images.ts';
@@ -66,7 +74,7 @@ async function run(options: FisherCommandOptions): Promise<void> {
   const { reduction, samples } = options;
   const { architecture, open } = await prepareNetwork(options);
   const examples = await readExamples(options.data, architecture);
-  using gpu = await Gpu.create({ mode: options.adapter });
+  using gpu = await openGpu(options);
   using network = open(gpu);
   using progress = startProgress();
   const fisher = await diagonalFisher(network, examples, {

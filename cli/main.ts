@@ -2,12 +2,13 @@
 import process from 'node:process';
 import { Command, CommanderError } from 'commander';
 import { FathomError } from '../engine/index.ts';
-import { version } from './command.ts';
+import { type CommonOptions, version } from './command.ts';
 import { addDemo } from './demo.ts';
 import { addDistance } from './distance.ts';
 import { addDoctor } from './doctor.ts';
 import { addFisher } from './fisher.ts';
 import { addNets } from './nets.ts';
+import { Profile } from './profile.ts';
 import { addVerify } from './verify.ts';
 
 const program = new Command('fathom')
@@ -17,6 +18,14 @@ const program = new Command('fathom')
   .showHelpAfterError('Run it with --help to see its usage.');
 for (const add of [addDemo, addDoctor, addNets, addVerify, addFisher, addDistance]) add(program);
 
+let profile: Profile | undefined;
+program.hook('preAction', async (_, command) => {
+  const { profile: file } = command.opts<CommonOptions>();
+  if (file === undefined) return;
+  profile = await Profile.start(file);
+  command.setOptionValue('profiler', profile.profiler);
+});
+
 // A reader such as `head` that closes its end early is no failure.
 process.stdout.on('error', (error: Error & { code?: string }) => {
   if (error.code !== 'EPIPE') throw error;
@@ -25,6 +34,12 @@ process.stdout.on('error', (error: Error & { code?: string }) => {
 
 try {
   await program.parseAsync();
+} catch (error) {
+  process.exitCode = report(error);
+}
+// A command that failed is profiled up to there.
+try {
+  if (profile) console.error(await profile.write());
 } catch (error) {
   process.exitCode = report(error);
 }

@@ -7,7 +7,7 @@ import {
   trainingStep,
   uploadBatch,
 } from '../algorithms/index.ts';
-import { Gpu, Random, sgd } from '../engine/index.ts';
+import { type Gpu, Random, sgd } from '../engine/index.ts';
 import {
   type Architecture,
   Network,
@@ -16,7 +16,7 @@ import {
   type Stem,
   stemsOf,
 } from '../models/index.ts';
-import { addCommand, type CommonOptions, printResult, table, wholeNumber } from './command.ts';
+import { addCommand, type CommonOptions, openGpu, printResult, table, wholeNumber } from './command.ts';
 import { randomExamples } from './labelled-images.ts';
 
 interface NetsOptions extends CommonOptions {
@@ -48,7 +48,7 @@ export function addNets(program: Command): void {
 
 async function run(options: NetsOptions): Promise<void> {
   const { batch } = options;
-  using gpu = await Gpu.create({ mode: options.adapter });
+  using gpu = await openGpu(options);
   const list: Listed[] = [];
   for (const net of Object.keys(networks) as NetworkName[]) {
     for (const stem of stemsOf(net)) {

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { type Deviation, type Verification, type VerifyCheck, verify } from '../algorithms/index.ts';
-import { FathomError, Gpu } from '../engine/index.ts';
-import { addCommand, type CommonOptions, printResult } from './command.ts';
+import { FathomError } from '../engine/index.ts';
+import { addCommand, type CommonOptions, openGpu, printResult } from './command.ts';
 import { randomExamples, readExamples } from './labelled-images.ts';
 import { addNetworkOptions, type NetworkChoice, prepareNetwork } from './network-options.ts';
 import { startProgress } from './progress.ts';
@@ -37,7 +37,7 @@ async function run(options: VerifyOptions): Promise<void> {
       fix: `Give at least ${IMAGES} images`,
     });
   }
-  using gpu = await Gpu.create({ mode: options.adapter });
+  using gpu = await openGpu(options);
   using network = open(gpu);
   let verification: Verification;
   {
