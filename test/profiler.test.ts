@@ -169,3 +169,23 @@ test('one submit may hold more dispatches than a query set', {
   await profile.settle();
   assert.equal(profile.dispatches.filter(({ gpu }) => gpu && gpu.begin <= gpu.end).length, 2100);
 });
+
+test('an adapter without timestamps gives the host alone, and the trace says so', async () => {
+  const own = new Profiler();
+  const profile = own.attach({ features: new Set() } as unknown as GPUDevice, 'a bare adapter');
+  const encoder = profiled.device.createCommandEncoder();
+  const dispatch = profile.dispatch('kernel', {}, {}, 1);
+  assert.equal(profile.pass(encoder, dispatch), undefined);
+  dispatch.recorded();
+  profile.submitting(encoder)();
+  const { traceEvents, otherData } = await own.trace();
+  const spans = traceEvents.filter(({ ph }) => ph === 'X');
+  assert.deepEqual(spans.map(({ name, pid }) => [name, pid]).sort(), [
+    ['kernel', 1],
+    ['submit', 1],
+  ]);
+  const [device] = otherData.devices;
+  assert.deepEqual([device!.dispatches, device!.timed], [1, 0]);
+  assert.match(device!.note!, /timestamp-query/);
+  assert.deepEqual(await own.kernels(), []);
+});
