@@ -1,0 +1,105 @@
+import { type Batch, trainingStep } from '../../algorithms/index.ts';
+import {
+  adam,
+  conv2d,
+  Gpu,
+  linear,
+  Random,
+  sgd,
+  softmaxCrossEntropy,
+  Tape,
+  type Tensor,
+} from '../../engine/index.ts';
+import { type Architecture, cnn, Network, resnet18 } from '../../models/index.ts';
+import type { Contender, Prepared } from './child.ts';
+import { fingerprint, LEARNING_RATE, poolFree, type Values } from './contests.ts';
+
+type F32 = Tensor<'f32'>;
+
+/** Fathom itself, run as its rivals are. */
+export async function contender(): Promise<Contender> {
+  const gpu = await Gpu.create();
+  return { device: gpu.opened.label, prepare: async (contest, inputs) => prepare(gpu, contest, inputs) };
+}
+
+function prepare(gpu: Gpu, contest: string, inputs: Map<string, Values>): Prepared {
+  if (contest === 'cnn-step') return training(gpu, cnn(), inputs);
+  if (contest === 'resnet18-step') return training(gpu, resnet18({ classes: 10, stem: 'cifar' }), inputs);
+  if (contest === 'fisher') return fisher(gpu, inputs);
+  const tensors = new Map([...inputs].map(([name, { shape, data }]) => [name, gpu.tensor(data, shape)]));
+  return kernel(gpu, contest, (name) => tensors.get(name)!);
+}
+
+function kernel(gpu: Gpu, contest: string, input: (name: string) => F32): Prepared {
+  const run = (): F32 => {
+    const tape = new Tape(gpu).watch([input('x'), input('w')]);
+    if (contest.startsWith('matmul')) return linear(tape, input('x'), input('w'));
+    if (contest.endsWith('forward')) return conv2d(tape, input('x'), input('w'), { padding: 1 });
+    return operation.rule.gradient(contest.endsWith('input') ? 0 : 1, input('dy'));
+  };
+  // A gradient's rule comes of a forward call, which is no part of the step.
+  const tape = new Tape(gpu).watch([input('x')]);
+  if (contest.startsWith('conv')) conv2d(tape, input('x'), input('w'), { padding: 1 });
+  const operation = tape.operations[0]!;
+  return {
+    async step() {
+      run().dispose();
+      await gpu.finish();
+    },
+    async check() {
+      using result = run();
+      return fingerprint(await result.read());
+    },
+  };
+}
+
+function networkOf(gpu: Gpu, architecture: Architecture, inputs: Map<string, Values>) {
+  const { images, labels, ...state } = Object.fromEntries(inputs);
+  const network = Network.fromState(gpu, architecture, new Map(Object.entries(state)), 'the contest');
+  const batch: Batch = {
+    images: gpu.tensor(images!.data, images!.shape),
+    targets: gpu.tensor(Uint32Array.from(labels!.data), labels!.shape),
+  };
+  return { network, batch, parameters: [...network.parameters.values()] };
+}
+
+function training(gpu: Gpu, architecture: Architecture, inputs: Map<string, Values>): Prepared {
+  const { network, batch, parameters } = networkOf(gpu, architecture, inputs);
+  const optimizer =
+    architecture.name === 'cnn'
+      ? adam(gpu, parameters, { learningRate: LEARNING_RATE })
+      : sgd(gpu, parameters, { learningRate: LEARNING_RATE });
+  const losses: number[] = [];
+  const step = async () => {
+    using loss = trainingStep(network, optimizer, batch, new Random(0));
+    losses.push((await loss.read())[0]!);
+  };
+  return { step, check: () => firstLosses(losses, step) };
+}
+
+/** The losses of the first three steps, which the gradients and the optimiser have a part in. */
+export async function firstLosses(losses: number[], step: () => Promise<unknown>): Promise<number[]> {
+  while (losses.length < 3) await step();
+  return losses.slice(0, 3);
+}
+
+function fisher(gpu: Gpu, inputs: Map<string, Values>): Prepared {
+  const { network, batch, parameters } = networkOf(gpu, poolFree(), inputs);
+  const squares = () =>
+    gpu.scope(() => {
+      const tape = new Tape(gpu).watch(parameters);
+      const logits = network.forward(tape, batch.images);
+      const losses = softmaxCrossEntropy(tape, logits, batch.targets as Tensor<'u32'>);
+      return tape.squaredGradients(losses, parameters);
+    });
+  return {
+    async step() {
+      for (const square of squares()) square.dispose();
+      await gpu.finish();
+    },
+    async check() {
+      const values = await Promise.all(squares().map((square) => square.read()));
+      return values.flatMap((each) => fingerprint(each));
+    },
+  };
+}
