@@ -1,7 +1,13 @@
 import type { Gpu } from './gpu.ts';
-import { batchRuns, planGemm, planWeightGradient, type WeightGradientPlan } from './planner.ts';
+import {
+  batchRuns,
+  type GemmPlan,
+  planGemm,
+  planWeightGradient,
+  type WeightGradientPlan,
+} from './planner.ts';
 import type { SampleSum } from './sample_sums.ts';
-import type { Tensor } from './tensor.ts';
+import { sizeOf, type Tensor } from './tensor.ts';
 
 /**
  * A convolution of [samples, height, width, inChannels] by weights [outChannels, inChannels, kernelHeight,
@@ -101,8 +107,7 @@ function gemm(source: F32, weights: F32, result: F32, shape: GemmShape, g: ConvG
       const plan = planGemm({
         rows,
         columns: shape.columns,
-        software: gpu.software,
-        family: gpu.options.family,
+        ...gpu.facts,
       });
       const packed = packWeights(weights, plan.tileColumns, plan.columnTiles, steps, shape.flipped, g);
       const vec4 = shape.channels % 4 === 0;
@@ -110,10 +115,10 @@ function gemm(source: F32, weights: F32, result: F32, shape: GemmShape, g: ConvG
         CHANNELS_VEC4: vec4,
         COLUMNS_VEC4: shape.columns % 4 === 0,
         SPREAD: shape.spread > 1,
-        ...(plan.family === 'register' && columnConditions(plan.tileColumns)),
+        ...familyConditions(plan),
       };
       gpu.dispatch(
-        gpu.kernel(plan.family === 'register' ? 'gemm_register' : 'gemm_tiled', conditions),
+        gpu.kernel(plan.family === 'tiled' ? 'gemm_tiled' : 'gemm_register', conditions),
         { image: run.of(source), weights: packed, result: run.of(result) },
         {
           ...patchParams({ ...shape, ...run.size }, shape.channels, vec4),
@@ -166,11 +171,10 @@ function packWeights(
 /** dW summed over samples, in `shape`. */
 export function weightGradient(x: F32, dy: F32, shape: readonly number[], g: ConvGeometry): F32 {
   const { gpu } = x;
-  const result = gpu.empty(shape, 'f32');
-  gpu.scope(() => {
-    const plan = planWeightGradient(weightFacts(gpu, g, result.size));
+  return gpu.scope(() => {
+    const plan = planWeightGradient(weightFacts(gpu, g));
     const lanes = Math.min(plan.lanes, g.samples);
-    const sums = lanes === 1 ? result : gpu.empty([lanes, ...shape], 'f32');
+    const sums = gpu.empty([lanes, ...packedShape(g)], 'f32');
     for (const [i, run] of sampleRuns(gpu, [x, dy], g).entries()) {
       addWeightGradients(
         run.of(x),
@@ -179,16 +183,11 @@ export function weightGradient(x: F32, dy: F32, shape: readonly number[], g: Con
         plan,
         'plain',
         { ...g, ...run.size, samples: run.lines },
-        {
-          lanes,
-          first: run.start % lanes,
-          accumulate: i > 0,
-        },
+        { lanes, first: run.start % lanes, accumulate: i > 0 },
       );
     }
-    if (lanes > 1) addPartials(sums, result, lanes, false);
+    return unpackWeightGradients(sums, shape, g);
   });
-  return result;
 }
 
 /**
@@ -203,13 +202,15 @@ export function accumulateWeightGradient(
   g: ConvGeometry,
 ): void {
   const { gpu } = x;
-  const size = sum.shape.reduce((a, b) => a * b, 1);
-  const plan = planWeightGradient(weightFacts(gpu, g, size));
+  const plan = planWeightGradient(weightFacts(gpu, g));
   const kind = sum.summand === 'square' ? squares : 'plain';
+  const lane = {
+    shape: packedShape(g),
+    total: (sums: F32) => unpackWeightGradients(sums, sum.shape, g),
+  };
   gpu.scope(() => {
     for (const run of sampleRuns(gpu, [x, dy], g)) {
-      const { sums, first } = sum.take(plan.lanes, run.start);
-      const lanes = { lanes: plan.lanes, first, accumulate: true };
+      const { sums, first } = sum.take(plan.lanes, run.start, lane);
       addWeightGradients(
         run.of(x),
         run.of(dy),
@@ -217,7 +218,7 @@ export function accumulateWeightGradient(
         plan,
         kind,
         { ...g, ...run.size, samples: run.lines },
-        lanes,
+        { lanes: plan.lanes, first, accumulate: true },
       );
     }
   });
@@ -230,17 +231,48 @@ export function perSampleWeightGradient(
   weightShape: readonly number[],
   g: ConvGeometry,
 ): F32 {
-  const result = x.gpu.empty([g.samples, ...weightShape], 'f32');
-  const plan = planWeightGradient(weightFacts(x.gpu, g, result.size / g.samples));
-  addWeightGradients(x, dy, result, plan, 'plain', g, { lanes: g.samples, first: 0, accumulate: false });
+  return x.gpu.scope(() => {
+    const packed = x.gpu.empty([g.samples, ...packedShape(g)], 'f32');
+    const plan = planWeightGradient(weightFacts(x.gpu, g));
+    addWeightGradients(x, dy, packed, plan, 'plain', g, { lanes: g.samples, first: 0, accumulate: false });
+    return unpackWeightGradients(packed, [g.samples, ...weightShape], g);
+  });
+}
+
+/** What a lane of packed weight gradients takes; see shaders/weight_gradient.wgsl. */
+function packedShape(g: ConvGeometry): [number, number] {
+  return [4 * stepsOf(g), 4 * Math.ceil(g.outChannels / 4)];
+}
+
+/** Packed weight gradients in PyTorch's layout: one for each in `shape`, else the lanes' sum. */
+function unpackWeightGradients(packed: F32, shape: readonly number[], g: ConvGeometry): F32 {
+  const { gpu } = packed;
+  const result = gpu.empty(shape, 'f32');
+  const taps = g.kernelHeight * g.kernelWidth;
+  const depth = taps * g.inChannels;
+  const results = result.size / (depth * g.outChannels);
+  const count = results * depth * Math.ceil(g.outChannels / 4);
+  gpu.dispatch(
+    gpu.kernel('unpack_weight_gradient'),
+    { packed, result },
+    {
+      count,
+      chunks: packed.shape[0]! / results,
+      rows: packed.shape[1]!,
+      in_channels: g.inChannels,
+      out_channels: g.outChannels,
+      taps,
+    },
+    Math.ceil(count / 64),
+  );
   return result;
 }
 
-/** result = (result +) the sum of `chunks` partial results, in order. */
-export function addPartials(partial: F32, result: F32, chunks: number, accumulate: boolean): void {
+/** result = the sum of `chunks` partial results, in order. */
+export function addPartials(partial: F32, result: F32, chunks: number): void {
   const { gpu } = partial;
   gpu.dispatch(
-    gpu.kernel('partial_sum', { ACCUMULATE: accumulate }),
+    gpu.kernel('partial_sum'),
     { partial, result },
     { size: result.size, chunks, scale: 1 },
     Math.ceil(result.size / 64),
@@ -266,13 +298,13 @@ function addWeightGradients(
   const { gpu } = x;
   const vec4 = g.inChannels % 4 === 0;
   gpu.dispatch(
-    gpu.kernel(plan.family === 'register' ? 'wgrad_register' : 'wgrad_tiled', {
+    gpu.kernel(plan.family === 'tiled' ? 'wgrad_tiled' : 'wgrad_register', {
       CHANNELS_VEC4: vec4,
       OUT_VEC4: g.outChannels % 4 === 0,
       FISHER: sum === 'fisher',
       SQUARED: sum === 'squared',
       ACCUMULATE: accumulate,
-      ...(plan.family === 'register' && columnConditions(plan.tileColumns)),
+      ...familyConditions(plan),
     }),
     { image: x, gradient: dy, partial: sums },
     {
@@ -288,19 +320,18 @@ function addWeightGradients(
       out_channels: g.outChannels,
       in_channels: g.inChannels,
     },
-    plan.workgroups(lanes),
+    plan.workgroups(Math.min(lanes, g.samples)),
   );
 }
 
-function weightFacts(gpu: Gpu, g: ConvGeometry, size: number) {
+function weightFacts(gpu: Gpu, g: ConvGeometry) {
   return {
     steps: stepsOf(g),
     outChannels: g.outChannels,
     pixels: g.isLine ? 1 : g.outHeight * g.outWidth,
-    size,
+    size: sizeOf(packedShape(g)),
     maxBindingBytes: gpu.maxBindingBytes,
-    software: gpu.software,
-    family: gpu.options.family,
+    ...gpu.facts,
   };
 }
 
@@ -308,8 +339,15 @@ function stepsOf(g: ConvGeometry): number {
   return Math.ceil((g.kernelHeight * g.kernelWidth * g.inChannels) / 4);
 }
 
-function columnConditions(tileColumns: number): Record<string, boolean> {
-  return { COLUMNS_2: tileColumns >= 2, COLUMNS_4: tileColumns >= 4 };
+function familyConditions(plan: GemmPlan | WeightGradientPlan): Record<string, boolean> {
+  if (plan.family === 'tiled') return {};
+  const { tileColumns } = plan;
+  return {
+    QUADS: plan.family === 'quad',
+    COLUMNS_2: tileColumns >= 2,
+    COLUMNS_4: tileColumns >= 4,
+    ...('tileRows' in plan ? { ROWS_8: plan.tileRows === 8 } : { GROUPS_2: plan.tileGroups === 2 }),
+  };
 }
 
 function patchParams(shape: PatchGeometry, channels: number, vec4: boolean): Record<string, number> {

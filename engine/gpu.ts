@@ -92,7 +92,7 @@ export class Gpu {
 
   /**
    * Opens an adapter and its device with the adapter's own limits, and reads the shader sources.
-   * @throws FathomError `no-adapter`
+   * @throws FathomError `no-adapter`; `no-subgroups` where the family `quad` is forced on an adapter without them
    */
   static async create(options: GpuOptions = {}): Promise<Gpu> {
     const runtime = await currentRuntime();
@@ -108,6 +108,7 @@ export class Gpu {
         maxStorageBufferBindingSize: limits.maxStorageBufferBindingSize,
       },
     });
+    if (options.family === 'quad' && !device.features.has('subgroups')) throw noSubgroups(opened.label);
     const texts = await Promise.all(
       shaderNames.map(async (name) => [name, await runtime.readText(shaderUrl(name))] as const),
     );
@@ -121,10 +122,9 @@ export class Gpu {
 
   /** What the planner goes by. */
   get facts(): AdapterFacts {
-    const { features } = this.device;
-    const { subgroupMinSize = 0 } = this.opened.adapter.info as { subgroupMinSize?: number };
-    const quads = features.has('subgroups') && subgroupMinSize >= 4;
-    return { software: this.software, quads, family: this.options.family };
+    const { info } = this.opened.adapter;
+    const subgroupSize = this.device.features.has('subgroups') ? info.subgroupMinSize : 0;
+    return { software: this.software, subgroupSize, family: this.options.family };
   }
 
   /** Tensors not yet disposed. */
@@ -432,6 +432,14 @@ function tooLarge(shape: Shape, bytes: number, limit: number, adapter: string): 
     code: 'tensor-too-large',
     message: `A tensor of shape [${shape}] takes ${bytes} bytes; ${adapter} allows ${limit} in one binding`,
     fix: 'Use a smaller batch or smaller images',
+  });
+}
+
+function noSubgroups(adapter: string): FathomError {
+  return new FathomError({
+    code: 'no-subgroups',
+    message: `The kernel family quad needs subgroup operations, which ${adapter} does not offer here`,
+    fix: 'Leave the family to the planner',
   });
 }
 

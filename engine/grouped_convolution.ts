@@ -163,7 +163,7 @@ export function groupedWeightGradient(x: F32, dy: F32, shape: Shape, g: GroupedG
     overSamples({ image: x, gradient: dy }, (parts, _, start) => {
       addWeightGradients(parts, sums, false, g, { lanes, first: start % lanes, accumulate: start > 0 });
     });
-    if (lanes > 1) addPartials(sums, result, lanes, false);
+    if (lanes > 1) addPartials(sums, result, lanes);
   });
   return result;
 }

@@ -1,9 +1,14 @@
-/** `register` uses no workgroup memory (software adapters, tiny shapes); `tiled` stages tiles in it (GPUs). */
-export type Family = 'register' | 'tiled';
+/**
+ * `register` uses no workgroup memory (software adapters, tiny shapes); `quad` is the same with loads shared by four
+ * neighbouring invocations (subgroup operations); `tiled` stages tiles in workgroup memory (GPUs).
+ */
+export type Family = 'register' | 'quad' | 'tiled';
 
 /** What the planner may know of the adapter. */
 export interface AdapterFacts {
   software: boolean;
+  /** The least invocations of a subgroup; 0 where there are no subgroup operations. */
+  subgroupSize: number;
   /** Forces a family, for tests and benches. */
   family?: Family;
 }
@@ -19,6 +24,8 @@ export interface GemmPlan {
   /** vec4 columns of a tile: the blocking of the packed weights. */
   tileColumns: 1 | 2 | 4 | 8;
   columnTiles: number;
+  /** Rows of an invocation, or of a workgroup of the tiled family. */
+  tileRows: 4 | 8 | 32;
   workgroups: number;
 }
 
@@ -37,6 +44,8 @@ export interface WeightGradientPlan {
   family: Family;
   tileColumns: 1 | 2 | 4 | 8;
   columnTiles: number;
+  /** Groups of four rows that an invocation owns, or a workgroup of the tiled family. */
+  tileGroups: 1 | 2 | 8;
   /** Sample n is added to lane n mod `lanes`; does not depend on the batch. */
   lanes: number;
   /** For so many lanes. */
@@ -55,29 +64,37 @@ const MOST_LANES = 64;
 /** Tiles and grid of C = A B for [rows, columns]; see shaders/gemm_*.wgsl. */
 export function planGemm(facts: GemmFacts): GemmPlan {
   const columns4 = Math.ceil(facts.columns / 4);
-  const family = facts.family ?? (facts.software || columns4 < 4 ? 'register' : 'tiled');
+  const family = facts.family ?? (facts.software || columns4 < 4 ? untiled(facts) : 'tiled');
   if (family === 'tiled') {
     const columnTiles = Math.ceil(columns4 / 8);
-    return { family, tileColumns: 8, columnTiles, workgroups: Math.ceil(facts.rows / 32) * columnTiles };
+    return {
+      family,
+      tileColumns: 8,
+      columnTiles,
+      tileRows: 32,
+      workgroups: Math.ceil(facts.rows / 32) * columnTiles,
+    };
   }
   const tileColumns = registerColumns(columns4);
   const columnTiles = Math.ceil(columns4 / tileColumns);
-  const invocations = Math.ceil(facts.rows / (tileColumns === 4 ? 8 : 16)) * columnTiles;
-  return { family, tileColumns, columnTiles, workgroups: Math.ceil(invocations / WORKGROUP) };
+  const tileRows = hasWideRegisters(facts, family) ? 4 : 8;
+  const invocations = Math.ceil(facts.rows / (4 * tileRows)) * columnTiles * 4;
+  return { family, tileColumns, columnTiles, tileRows, workgroups: Math.ceil(invocations / WORKGROUP) };
 }
 
 /** Tiles, lanes and grid of a weight gradient; see shaders/wgrad_*.wgsl. */
 export function planWeightGradient(facts: WeightGradientFacts): WeightGradientPlan {
   const columns4 = Math.ceil(facts.outChannels / 4);
   const small = (facts.pixels > 1 && facts.pixels < 8) || facts.steps < 4 || columns4 < 4;
-  const family = facts.family ?? (facts.software || small ? 'register' : 'tiled');
+  const family = facts.family ?? (facts.software || small ? untiled(facts) : 'tiled');
   const tileColumns = family === 'tiled' ? 8 : registerColumns(columns4);
   const columnTiles = Math.ceil(columns4 / tileColumns);
-  const tiles = Math.ceil(facts.steps / (family === 'tiled' ? 8 : 2)) * columnTiles;
-  const lanes = facts.pixels === 1 ? 1 : planLanes(family === 'tiled' ? tiles * WORKGROUP : tiles, facts);
-  const workgroups = (count: number) =>
-    family === 'tiled' ? count * tiles : Math.ceil((count * tiles) / WORKGROUP);
-  return { family, tileColumns, columnTiles, lanes, workgroups };
+  const tileGroups = family === 'tiled' ? 8 : hasWideRegisters(facts, family) ? 1 : 2;
+  const tiles = Math.ceil(facts.steps / (family === 'tiled' ? 8 : 4 * tileGroups)) * columnTiles;
+  const invocations = tiles * (family === 'tiled' ? WORKGROUP : 4);
+  const lanes = facts.pixels === 1 ? 1 : planLanes(invocations, facts);
+  const workgroups = (count: number) => Math.ceil((count * invocations) / WORKGROUP);
+  return { family, tileColumns, columnTiles, tileGroups, lanes, workgroups };
 }
 
 /**
@@ -97,6 +114,15 @@ export function planLanes(
     2 ** Math.ceil(Math.log2(Math.max(1, enough / invocations))),
   );
   return 2 ** Math.floor(Math.log2(wanted));
+}
+
+function untiled({ subgroupSize }: AdapterFacts): Family {
+  return subgroupSize >= 4 ? 'quad' : 'register';
+}
+
+/** Whether half the tile does: an adapter of eight values a register keeps up, and compiles it in half the time. */
+function hasWideRegisters({ subgroupSize }: AdapterFacts, family: Family): boolean {
+  return family === 'quad' && subgroupSize >= 8;
 }
 
 function registerColumns(columns4: number): 1 | 2 | 4 {

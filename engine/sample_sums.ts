@@ -6,6 +6,13 @@ import { type Shape, sizeOf, type Tensor } from './tensor.ts';
 /** What is summed over samples: gradients, or their squares. */
 export type Summand = 'gradient' | 'square';
 
+/** What one lane of a sum holds, where that is not the parameter's own layout. */
+export interface LaneLayout {
+  shape: Shape;
+  /** Adds the lanes up, in order, into the parameter's layout. */
+  total(lanes: Tensor<'f32'>): Tensor<'f32'>;
+}
+
 /**
  * A running sum over samples of one parameter's gradients, or of their squares. Samples are counted over all batches;
  * sample n is added to lane n mod `count`, in order, and lanes are added in order at the end. So the bits of the
@@ -13,6 +20,7 @@ export type Summand = 'gradient' | 'square';
  */
 export class SampleSum {
   private lanes: Tensor<'f32'> | undefined;
+  private layout: LaneLayout | undefined;
 
   constructor(
     private readonly gpu: Gpu,
@@ -25,19 +33,21 @@ export class SampleSum {
   /**
    * The lanes to add to, and which of them takes the sample `start` of the current batch.
    * @param count a number that does not depend on the batch (see `planLanes`)
-   * @returns `sums` [count, ...shape], zeros at first
+   * @returns `sums` [count, ...shape of a lane], zeros at first
    */
-  take(count: number, start = 0): { sums: Tensor<'f32'>; first: number } {
-    this.lanes ??= this.gpu.keep(fill(this.gpu, [count, ...this.shape], 0));
+  take(count: number, start: number, layout?: LaneLayout): { sums: Tensor<'f32'>; first: number } {
+    this.layout = layout;
+    this.lanes ??= this.gpu.keep(fill(this.gpu, [count, ...(layout?.shape ?? this.shape)], 0));
     return { sums: this.lanes, first: (this.before() + start) % count };
   }
 
   /** The lanes' total, in the parameter's shape; zeros where nothing was added. */
   total(): Tensor<'f32'> {
     if (!this.lanes) return fill(this.gpu, this.shape, 0);
+    if (this.layout) return this.layout.total(this.lanes);
     const count = this.lanes.size / sizeOf(this.shape);
     const result = this.gpu.empty(this.shape, 'f32');
-    addPartials(this.lanes, result, count, false);
+    addPartials(this.lanes, result, count);
     return result;
   }
 

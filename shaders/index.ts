@@ -53,6 +53,7 @@ export const shaderNames = [
   'softmax_cross_entropy_gradient',
   'threefry',
   'transpose',
+  'unpack_weight_gradient',
   'weight_gradient',
   'wgrad_register',
   'wgrad_tiled',

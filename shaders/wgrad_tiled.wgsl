@@ -5,7 +5,7 @@
 // Dispatch: lanes * ceil(steps / 8) * column_tiles workgroups, column tiles fastest.
 import package::dispatch::linear_group;
 import package::patches::{params, row_at, step_at, load};
-import package::weight_gradient::{load_gradient, add_outer, square, first_sample, start_block, store_block};
+import package::weight_gradient::{gradient_at, add_outer, square, start_block, store_block};
 
 var<workgroup> tile_x: array<vec4f, 144>;
 var<workgroup> tile_d: array<vec4f, 144>;
@@ -18,8 +18,8 @@ fn main(
 ) {
   let tile = linear_group(workgroup, groups);
   let tiles = ((params.steps + 7u) / 8u) * params.column_tiles;
-  let lane = tile / tiles;
-  let first = first_sample(lane);
+  let first = tile / tiles;
+  let lane = (params.first_lane + first) % params.lanes;
   let group = ((tile % tiles) / params.column_tiles) * 8u;
   let column = (tile % params.column_tiles) * 8u;
   let pixels = params.out_height * params.out_width;
@@ -39,7 +39,7 @@ fn main(
         let live = p + i < pixels;
         let pixel = n * pixels + select(0u, p + i, live);
         let x = select(vec4f(), load(row_at(pixel), step), live);
-        let d = select(vec4f(), load_gradient(pixel, own_column), live);
+        let d = gradient_at(pixel, own_column, live);
         @if(SQUARED) { tile_x[i * 9u + lane_x] = x * x; tile_d[i * 9u + lane_x] = d * d; }
         @if(!SQUARED) { tile_x[i * 9u + lane_x] = x; tile_d[i * 9u + lane_x] = d; }
       }
@@ -52,7 +52,7 @@ fn main(
     @if(FISHER) { fisher += square(total); total = mat4x4f(); }
   }
 
-  if (lane < params.lanes) {
+  if (first < min(params.lanes, params.samples)) {
     @if(FISHER) { store_block(lane, group_row, own_column, fisher); }
     @if(!FISHER) { store_block(lane, group_row, own_column, total); }
   }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { after, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import {
   type Conv2dOptions,
@@ -15,16 +15,11 @@ import {
 } from '../engine/index.ts';
 import { type Array64, array64, reference } from '../engine/reference.ts';
 import { assertClose, failsWith } from './assertions.ts';
+import { openFamilies } from './families.ts';
 import { type Case, checkInMidGraph, checkPerSample, gaussian, sample, upload } from './op_checks.ts';
 import { property } from './property.ts';
 
-const families = {
-  register: await Gpu.create({ family: 'register' }),
-  tiled: await Gpu.create({ family: 'tiled' }),
-};
-after(() => {
-  for (const gpu of Object.values(families)) gpu.dispose();
-});
+const families = await openFamilies();
 
 interface ConvCase {
   samples: number;

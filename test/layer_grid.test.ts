@@ -1,6 +1,15 @@
 import assert from 'node:assert/strict';
-import { after, test } from 'node:test';
-import { Gpu, Random, reshape, scale, softmaxCrossEntropy, sum, Tape, type Tensor } from '../engine/index.ts';
+import { test } from 'node:test';
+import {
+  type Gpu,
+  Random,
+  reshape,
+  scale,
+  softmaxCrossEntropy,
+  sum,
+  Tape,
+  type Tensor,
+} from '../engine/index.ts';
 import { array64 } from '../engine/reference.ts';
 import {
   adaptiveAvgpoolLayer,
@@ -28,19 +37,14 @@ import {
   upsampleLayer,
 } from '../models/index.ts';
 import { assertClose } from './assertions.ts';
+import { openFamilies } from './families.ts';
 import { gaussian, sample, upload } from './op_checks.ts';
 
 /**
  * BackPACK's grid: every layer and setting, with the mean and the sum of the losses, in batches of 1 and 3: squared
  * gradients at once against those of each sample by itself, squared here and summed.
  */
-const families = {
-  register: await Gpu.create({ family: 'register' }),
-  tiled: await Gpu.create({ family: 'tiled' }),
-};
-after(() => {
-  for (const gpu of Object.values(families)) gpu.dispose();
-});
+const families = await openFamilies();
 
 const CHANNELS = 4;
 const IMAGE = [6, 5, CHANNELS] as const;

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { after, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import {
   add,
@@ -7,7 +7,7 @@ import {
   conv2d,
   countNonFinite,
   flatten,
-  Gpu,
+  type Gpu,
   linear,
   maxpool2d,
   mean,
@@ -24,6 +24,7 @@ import {
 } from '../engine/index.ts';
 import { array64, type ReferenceOp, reference } from '../engine/reference.ts';
 import { assertClose } from './assertions.ts';
+import { openFamilies } from './families.ts';
 import {
   type Case,
   checkInMidGraph,
@@ -40,13 +41,7 @@ import {
 } from './op_checks.ts';
 import { property } from './property.ts';
 
-const families = {
-  register: await Gpu.create({ family: 'register' }),
-  tiled: await Gpu.create({ family: 'tiled' }),
-};
-after(() => {
-  for (const gpu of Object.values(families)) gpu.dispose();
-});
+const families = await openFamilies();
 
 interface ConvCase {
   samples: number;

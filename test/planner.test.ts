@@ -11,15 +11,14 @@ import {
   type WeightGradientFacts,
 } from '../engine/planner.ts';
 
-/** Groups of four rows of a weight gradient that one tile of a family covers; see shaders/wgrad_*.wgsl. */
-const TILE_STEPS = { register: 2, tiled: 8 };
 /** Tiles a workgroup covers: one an invocation, or one a workgroup. */
-const TILES_PER_GROUP = { register: 64, tiled: 1 };
+const TILES_PER_GROUP = { register: 64, quad: 64, tiled: 1 };
 
 const MIB = 2 ** 20;
 const adapter = {
   software: fc.boolean(),
-  family: fc.option(fc.constantFrom<Family>('register', 'tiled'), { nil: undefined }),
+  subgroupSize: fc.constantFrom(0, 4, 8, 32),
+  family: fc.option(fc.constantFrom<Family>('register', 'quad', 'tiled'), { nil: undefined }),
 };
 
 function defined<T extends { family?: Family | undefined }>({ family, ...facts }: T) {
@@ -45,15 +44,19 @@ const weightGradients: fc.Arbitrary<WeightGradientFacts> = fc
     size: taps * inChannels * facts.outChannels,
   })) as fc.Arbitrary<WeightGradientFacts>;
 
+/** Tiles of rows, of which all families but the tiled one take four at a time. */
+function wholeQuads(family: Family, tiles: number): number {
+  return family === 'tiled' ? Math.ceil(tiles) : 4 * Math.ceil(tiles / 4);
+}
+
 test('planGemm covers rows and columns with no tile and no workgroup to spare', () => {
   fc.assert(
     fc.property(gemms, (facts) => {
-      const { family, tileColumns, columnTiles, workgroups } = planGemm(facts);
+      const { family, tileColumns, tileRows, columnTiles, workgroups } = planGemm(facts);
       assert.equal(family, facts.family ?? family);
       const columns4 = Math.ceil(facts.columns / 4);
       assert.ok(columnTiles * tileColumns >= columns4 && (columnTiles - 1) * tileColumns < columns4);
-      const tileRows = family === 'tiled' ? 32 : tileColumns === 4 ? 8 : 16; // see shaders/gemm_*.wgsl
-      const tiles = Math.ceil(facts.rows / tileRows) * columnTiles;
+      const tiles = wholeQuads(family, facts.rows / tileRows) * columnTiles;
       const covered = workgroups * TILES_PER_GROUP[family];
       assert.ok(workgroups >= 1 && covered >= tiles && covered - tiles < TILES_PER_GROUP[family]);
     }),
@@ -63,12 +66,12 @@ test('planGemm covers rows and columns with no tile and no workgroup to spare', 
 test('planWeightGradient covers the weights of every lane, and all lanes fit a share of a binding', () => {
   fc.assert(
     fc.property(weightGradients, fc.integer({ min: 1, max: 500 }), (facts, count) => {
-      const { family, lanes, columnTiles, tileColumns, workgroups } = planWeightGradient(facts);
+      const { family, lanes, columnTiles, tileColumns, tileGroups, workgroups } = planWeightGradient(facts);
       assert.equal(family, facts.family ?? family);
       const columns4 = Math.ceil(facts.outChannels / 4);
       assert.ok(columnTiles * tileColumns >= columns4, 'columns covered');
       assert.ok((columnTiles - 1) * tileColumns < columns4, 'no tile of columns empty');
-      const tiles = Math.ceil(facts.steps / TILE_STEPS[family]) * columnTiles * count;
+      const tiles = wholeQuads(family, facts.steps / tileGroups) * columnTiles * count;
       const covered = workgroups(count) * TILES_PER_GROUP[family];
       assert.ok(covered >= tiles && covered - tiles < TILES_PER_GROUP[family], 'grid covers the tiles');
       assert.ok(lanes === 1 || lanes * facts.size * 4 <= facts.maxBindingBytes / 4);
@@ -86,25 +89,26 @@ test('lanes are many where one cannot fill the adapter, and few where memory is 
   assert.equal(planLanes(16, { ...facts, maxBindingBytes: 256 }), 1);
 });
 
-test('software adapters get the register family, GPUs the tiled one unless the shape is tiny', () => {
+test('software adapters get the register or quad family, GPUs the tiled one unless the shape is tiny', () => {
   fc.assert(
-    fc.property(gemms, weightGradients, (gemm, weights) => {
-      assert.equal(planGemm({ rows: gemm.rows, columns: gemm.columns, software: true }).family, 'register');
-      const { family: _, ...free } = weights;
-      assert.equal(planWeightGradient({ ...free, software: true }).family, 'register');
+    fc.property(gemms, weightGradients, ({ family: _, ...gemm }, { family: __, ...weights }) => {
+      for (const [subgroupSize, family] of [
+        [0, 'register'],
+        [4, 'quad'],
+        [32, 'quad'],
+      ] as const) {
+        const software = { software: true, subgroupSize };
+        assert.equal(planGemm({ ...gemm, ...software }).family, family);
+        assert.equal(planWeightGradient({ ...weights, ...software }).family, family);
+      }
     }),
   );
-  const large = {
-    steps: 36,
-    outChannels: 32,
-    pixels: 196,
-    size: 4608,
-    maxBindingBytes: 128 * MIB,
-  };
-  assert.equal(planGemm({ rows: 12544, columns: 32, software: false }).family, 'tiled');
-  assert.equal(planWeightGradient({ ...large, software: false }).family, 'tiled');
-  assert.equal(planGemm({ rows: 12544, columns: 10, software: false }).family, 'register');
-  assert.equal(planWeightGradient({ ...large, pixels: 4, software: false }).family, 'register');
+  const hardware = { software: false, subgroupSize: 32 };
+  const large = { steps: 36, outChannels: 32, pixels: 196, size: 4608, maxBindingBytes: 128 * MIB };
+  assert.equal(planGemm({ rows: 12544, columns: 32, ...hardware }).family, 'tiled');
+  assert.equal(planWeightGradient({ ...large, ...hardware }).family, 'tiled');
+  assert.equal(planGemm({ rows: 12544, columns: 10, ...hardware }).family, 'quad');
+  assert.equal(planWeightGradient({ ...large, pixels: 4, ...hardware, subgroupSize: 0 }).family, 'register');
 });
 
 test('batchRuns covers the batch once, in order, within the limit and on aligned offsets', () => {

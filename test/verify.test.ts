@@ -154,7 +154,7 @@ const faults: { name: string; parts: Parts; fails: string; names: string[]; spar
           1: {
             ...rule.parameters![1]!,
             accumulate: (upstream, sum) =>
-              addPartials(squared(rule.gradient(1, upstream)), sum.take(1).sums, 1, true),
+              addPartials(squared(rule.gradient(1, upstream)), sum.take(1, 0).sums, 1),
           },
         },
       })),

@@ -50,7 +50,7 @@ function summed(upstream: Tensor<'f32'>, channels: number): Tensor<'f32'> {
     for (const [i, { start, part }] of runs(upstream).entries()) {
       addSums(part, sums, { lanes, first: start % lanes, accumulate: i > 0 }, false);
     }
-    if (lanes > 1) addPartials(sums, result, lanes, false);
+    if (lanes > 1) addPartials(sums, result, lanes);
   });
   return result;
 }
