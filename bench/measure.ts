@@ -1,0 +1,107 @@
+import process from 'node:process';
+import { Bench } from 'tinybench';
+import { type AdapterMode, Gpu } from '../engine/index.ts';
+import type { CaseResult } from './results.ts';
+
+/** Something to measure. */
+export interface Case {
+  name: string;
+  /** Floating-point operations of one run. */
+  flop?: number;
+  /** Bytes that have to be read and written at the least. */
+  bytes?: number;
+  /** Images (or pairs) of one run, where time per image is what counts. */
+  images?: number;
+  /** A whole step, of which dispatches, memory and host time are to be counted. */
+  step?: boolean;
+  /** Makes the inputs; what it returns records one run. */
+  prepare(gpu: Gpu): () => void;
+}
+
+export interface MeasureOptions {
+  adapter: AdapterMode;
+  rounds: number;
+  /** How long a case runs in each round. */
+  milliseconds: number;
+  onProgress?: (line: string) => void;
+}
+
+/** Measures cases one after another, each on a device of its own: its first run compiles what it needs. */
+export async function measure(
+  family: string,
+  cases: readonly Case[],
+  options: MeasureOptions,
+): Promise<CaseResult[]> {
+  // Mesa would take compiled shaders from the disk; it looks at this when a device is opened.
+  process.env.MESA_SHADER_CACHE_DISABLE = 'true';
+  const results: CaseResult[] = [];
+  for (const each of cases) {
+    options.onProgress?.(`${family}: ${each.name}`);
+    using gpu = await Gpu.create({ mode: options.adapter });
+    results.push({ family, ...(await measureCase(gpu, each, options)) });
+  }
+  return results;
+}
+
+async function measureCase(
+  gpu: Gpu,
+  each: Case,
+  { rounds, milliseconds }: MeasureOptions,
+): Promise<Omit<CaseResult, 'family'>> {
+  const record = each.prepare(gpu);
+  await gpu.finish();
+  const run = async () => {
+    record();
+    await gpu.finish();
+  };
+  const begin = performance.now();
+  await run();
+  const firstMs = performance.now() - begin;
+  await run();
+  const step = each.step ? await countStep(gpu, record) : undefined;
+  const best: number[] = [];
+  const medians: number[] = [];
+  let samples = 0;
+  for (let round = 0; round < rounds; round++) {
+    const bench = new Bench({ time: milliseconds, iterations: 2, warmup: false, throws: true });
+    await bench.add(each.name, run).run();
+    const { result } = bench.tasks[0]!;
+    if (!('latency' in result)) throw new Error(`${each.name} was not measured`);
+    best.push(result.latency.min);
+    medians.push(result.latency.p50);
+    samples += result.latency.samplesCount;
+  }
+  const { name, flop, bytes, images } = each;
+  return { name, flop, bytes, images, firstMs, rounds: best, medianMs: median(medians), samples, step };
+}
+
+/** Counts what one step asks of the device, and how long the host is busy with it. */
+async function countStep(gpu: Gpu, record: () => void): Promise<NonNullable<CaseResult['step']>> {
+  let dispatches = 0;
+  const dispatch = gpu.dispatch.bind(gpu);
+  gpu.dispatch = (...call) => {
+    dispatches++;
+    dispatch(...call);
+  };
+  gpu.trim();
+  record();
+  await gpu.finish();
+  gpu.dispatch = dispatch;
+  const peakBytes = gpu.peakBytes;
+  const hostMs: number[] = [];
+  for (let i = 0; i < 3; i++) {
+    const begin = performance.now();
+    record();
+    const finished = gpu.finish();
+    hostMs.push(performance.now() - begin);
+    await finished;
+  }
+  return { dispatches, peakBytes, hostMs: Math.min(...hostMs) };
+}
+
+/** The middle one; the mean of the middle two of an even number. */
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const half = sorted.length / 2;
+  return (sorted[Math.ceil(half) - 1]! + sorted[Math.floor(half)]!) / 2;
+}
