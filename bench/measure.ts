@@ -1,6 +1,5 @@
-import process from 'node:process';
 import { Bench } from 'tinybench';
-import { type AdapterMode, Gpu } from '../engine/index.ts';
+import type { Gpu } from '../engine/index.ts';
 import type { CaseResult } from './results.ts';
 
 /** Something to measure. */
@@ -15,30 +14,37 @@ export interface Case {
   /** A whole step, of which dispatches, memory and host time are to be counted. */
   step?: boolean;
   /** Makes the inputs; what it returns records one run. */
-  prepare(gpu: Gpu): () => void;
+  prepare(gpu: Gpu): () => void | Promise<void>;
 }
 
 export interface MeasureOptions {
-  adapter: AdapterMode;
+  /** Opens a device. */
+  open: () => Promise<Gpu>;
   rounds: number;
   /** How long a case runs in each round. */
   milliseconds: number;
   onProgress?: (line: string) => void;
 }
 
-/** Measures cases one after another, each on a device of its own: its first run compiles what it needs. */
+/**
+ * Measures cases one after another, each on a device of its own: its first run compiles all it needs.
+ * @param shared one device for all, where first runs are of no interest
+ */
 export async function measure(
   family: string,
   cases: readonly Case[],
   options: MeasureOptions,
+  shared?: Gpu,
 ): Promise<CaseResult[]> {
-  // Mesa would take compiled shaders from the disk; it looks at this when a device is opened.
-  process.env.MESA_SHADER_CACHE_DISABLE = 'true';
   const results: CaseResult[] = [];
   for (const each of cases) {
     options.onProgress?.(`${family}: ${each.name}`);
-    using gpu = await Gpu.create({ mode: options.adapter });
-    results.push({ family, ...(await measureCase(gpu, each, options)) });
+    const gpu = shared ?? (await options.open());
+    try {
+      results.push({ family, ...(await measureCase(gpu, each, options)) });
+    } finally {
+      if (!shared) gpu.dispose();
+    }
   }
   return results;
 }
@@ -51,7 +57,7 @@ async function measureCase(
   const record = each.prepare(gpu);
   await gpu.finish();
   const run = async () => {
-    record();
+    await record();
     await gpu.finish();
   };
   const begin = performance.now();
@@ -76,7 +82,7 @@ async function measureCase(
 }
 
 /** Counts what one step asks of the device, and how long the host is busy with it. */
-async function countStep(gpu: Gpu, record: () => void): Promise<NonNullable<CaseResult['step']>> {
+async function countStep(gpu: Gpu, record: () => unknown): Promise<NonNullable<CaseResult['step']>> {
   let dispatches = 0;
   const dispatch = gpu.dispatch.bind(gpu);
   gpu.dispatch = (...call) => {
@@ -86,7 +92,7 @@ async function countStep(gpu: Gpu, record: () => void): Promise<NonNullable<Case
   gpu.trim();
   record();
   await gpu.finish();
-  gpu.dispatch = dispatch;
+  Reflect.deleteProperty(gpu, 'dispatch');
   const peakBytes = gpu.peakBytes;
   const hostMs: number[] = [];
   for (let i = 0; i < 3; i++) {
@@ -97,6 +103,20 @@ async function countStep(gpu: Gpu, record: () => void): Promise<NonNullable<Case
     await finished;
   }
   return { dispatches, peakBytes, hostMs: Math.min(...hostMs) };
+}
+
+/** Runs `body` with nothing compiled or dispatched: for the rules an op leaves on a tape, not its values. */
+export function withoutRunning<T>(gpu: Gpu, body: () => T): T {
+  const idle: Partial<Pick<Gpu, 'kernel' | 'dispatch'>> = {
+    kernel: () => ({}) as ReturnType<Gpu['kernel']>,
+    dispatch: () => undefined,
+  };
+  Object.assign(gpu, idle);
+  try {
+    return body();
+  } finally {
+    for (const name of Object.keys(idle)) Reflect.deleteProperty(gpu, name);
+  }
 }
 
 /** The middle one; the mean of the middle two of an even number. */

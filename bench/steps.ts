@@ -1,14 +1,23 @@
-import { type Batch, sampleLosses, trainingStep } from '../algorithms/index.ts';
+import {
+  type Batch,
+  diagonalFisher,
+  fisherDistance,
+  sampleLosses,
+  trainingStep,
+} from '../algorithms/index.ts';
+import type { Examples } from '../data/index.ts';
 import { adam, type Gpu, mean, Random, SampleSums, sgd, sizeOf, Tape } from '../engine/index.ts';
 import { type Architecture, cnn, mlp, Network, resnet18 } from '../models/index.ts';
 import type { Case } from './measure.ts';
 
 const BATCH = 64;
 const RESNET_BATCH = 8;
-/** Batches over which the time an image takes in a Fisher pass should stay the same. */
-const SCALING = [16, 32, 64, 128, 256, 512];
+const BATCHES = [16, 32, 64, 128, 256, 512];
+const IMAGES = [64, 128, 256, 512];
+const PAIRS = [1, 2, 4, 8];
+const PAIR_IMAGES = 64;
 
-/** Whole steps: training, a plain gradient pass and a Fisher pass of each network; the Fisher by batch size. */
+/** Whole steps: training, a plain gradient pass and a Fisher pass of each network. */
 export function stepCases(): Case[] {
   return [
     ...networkCases(cnn(), BATCH),
@@ -17,11 +26,52 @@ export function stepCases(): Case[] {
   ];
 }
 
-/** Fisher passes of the cnn at several batch sizes, with the gradient pass beside them. */
-export function scalingCases(): Case[] {
-  return SCALING.flatMap((batch) =>
-    networkCases(cnn(), batch).filter(({ name }) => !name.includes('training')),
+/** The cnn's gradient and Fisher pass by batch size: the time an image takes should not depend on it. */
+export function batchCases(): Case[] {
+  return BATCHES.flatMap((batch) =>
+    networkCases(cnn(), batch).filter(({ name }) => !name.endsWith('training step')),
   );
+}
+
+/** The cnn's Fisher over so many images, and the distances of so many pairs of tasks: linear in either. */
+export function growthCases(): Case[] {
+  const fisherOf = (gpu: Gpu, images: number) => {
+    const network = Network.initialise(gpu, cnn(), new Random(0));
+    return () => diagonalFisher(network, randomExamples(images));
+  };
+  return [
+    ...IMAGES.map(
+      (images): Case => ({
+        name: `cnn, Fisher of ${images} images`,
+        images,
+        prepare(gpu) {
+          const fisher = fisherOf(gpu, images);
+          return async () => void (await fisher());
+        },
+      }),
+    ),
+    ...PAIRS.map(
+      (pairs): Case => ({
+        name: `cnn, distances of ${pairs} pairs, ${PAIR_IMAGES} images each`,
+        images: pairs,
+        prepare(gpu) {
+          const fisher = fisherOf(gpu, PAIR_IMAGES);
+          return async () => {
+            for (let i = 0; i < pairs; i++) fisherDistance(await fisher(), await fisher());
+          };
+        },
+      }),
+    ),
+  ];
+}
+
+function randomExamples(count: number): Examples {
+  const { input, classes } = cnn();
+  const [height, width, channels] = input;
+  const labels = new Random(2).bits(count).map((bits) => bits % classes);
+  const pixels = new Random(1).uniform(count * sizeOf(input));
+  const images = { name: 'noise', count, height, width, channels, pixels, labels, classes };
+  return { images, index: Uint32Array.from({ length: count }, (_, i) => i), labels };
 }
 
 function networkCases(architecture: Architecture, batch: number): Case[] {

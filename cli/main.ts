@@ -2,6 +2,7 @@
 import process from 'node:process';
 import { Command, CommanderError } from 'commander';
 import { FathomError } from '../engine/index.ts';
+import { addBench } from './bench.ts';
 import { type CommonOptions, version } from './command.ts';
 import { addDemo } from './demo.ts';
 import { addDistance } from './distance.ts';
@@ -16,7 +17,7 @@ const program = new Command('fathom')
   .version(version)
   .exitOverride()
   .showHelpAfterError('Run it with --help to see its usage.');
-for (const add of [addDemo, addDoctor, addNets, addVerify, addFisher, addDistance]) add(program);
+for (const add of [addDemo, addDoctor, addNets, addVerify, addFisher, addDistance, addBench]) add(program);
 
 let profile: Profile | undefined;
 program.hook('preAction', async (_, command) => {

@@ -38,6 +38,15 @@ export function startProgress(): Progress {
   };
 }
 
+/** A line on stderr that says what is being done; nothing at all where stderr is no terminal. */
+export function startStatus(): { show(line: string): void } & Disposable {
+  const terminal = process.stderr.isTTY;
+  const write = (line: string) => {
+    if (terminal) process.stderr.write(`\r\x1b[K${line}`);
+  };
+  return { show: write, [Symbol.dispose]: () => write('') };
+}
+
 /** Labels the steps of a matrix over trials; an accuracy stays in sight until the next. */
 export function matrixLabels(): (progress: MatrixProgress) => string {
   let accuracy = '';

@@ -11,6 +11,7 @@ import {
   type Tensor,
 } from '../../engine/index.ts';
 import { type Architecture, cnn, Network, resnet18 } from '../../models/index.ts';
+import { withoutRunning } from '../measure.ts';
 import type { Contender, Prepared } from './child.ts';
 import { fingerprint, LEARNING_RATE, poolFree, type Values } from './contests.ts';
 
@@ -31,16 +32,16 @@ function prepare(gpu: Gpu, contest: string, inputs: Map<string, Values>): Prepar
 }
 
 function kernel(gpu: Gpu, contest: string, input: (name: string) => F32): Prepared {
-  const run = (): F32 => {
-    const tape = new Tape(gpu).watch([input('x'), input('w')]);
-    if (contest.startsWith('matmul')) return linear(tape, input('x'), input('w'));
-    if (contest.endsWith('forward')) return conv2d(tape, input('x'), input('w'), { padding: 1 });
-    return operation.rule.gradient(contest.endsWith('input') ? 0 : 1, input('dy'));
-  };
-  // A gradient's rule comes of a forward call, which is no part of the step.
+  if (contest.startsWith('matmul')) return waited(gpu, () => linear(new Tape(gpu), input('x'), input('w')));
+  const forward = (tape: Tape) => conv2d(tape, input('x'), input('w'), { padding: 1 });
+  if (contest.endsWith('forward')) return waited(gpu, () => forward(new Tape(gpu)));
   const tape = new Tape(gpu).watch([input('x')]);
-  if (contest.startsWith('conv')) conv2d(tape, input('x'), input('w'), { padding: 1 });
-  const operation = tape.operations[0]!;
+  withoutRunning(gpu, () => forward(tape));
+  const { rule } = tape.operations[0]!;
+  return waited(gpu, () => rule.gradient(contest.endsWith('input') ? 0 : 1, input('dy')));
+}
+
+function waited(gpu: Gpu, run: () => F32): Prepared {
   return {
     async step() {
       run().dispose();
