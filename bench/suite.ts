@@ -97,7 +97,7 @@ async function measurePart(
 ): Promise<CaseResult[]> {
   if (!SHARED.includes(part)) return measure(part, cases, options);
   using gpu = await options.open();
-  return measure(part, cases, options, gpu);
+  return await measure(part, cases, options, gpu);
 }
 
 function lapResult({ rounds, ...lap }: Lap): LapResult {
