@@ -1,7 +1,9 @@
+import type { ShaderName } from '../shaders/index.ts';
 import type { Gpu } from './gpu.ts';
 import {
   batchRuns,
   type GemmPlan,
+  type Line,
   planGemm,
   planWeightGradient,
   type WeightGradientPlan,
@@ -100,31 +102,28 @@ interface GemmShape extends PatchGeometry {
 
 function gemm(source: F32, weights: F32, result: F32, shape: GemmShape, g: ConvGeometry): void {
   const { gpu } = source;
-  const steps = Math.ceil((shape.kernelHeight * shape.kernelWidth * shape.channels) / 4);
+  const line = shape.spread === 1 ? lineOf(shape, shape.channels) : undefined;
   gpu.scope(() => {
     for (const run of sampleRuns(gpu, [source, result], shape)) {
       const rows = run.lines * shape.outHeight * run.size.outWidth;
-      const plan = planGemm({
-        rows,
-        columns: shape.columns,
-        ...gpu.facts,
-      });
-      const packed = packWeights(weights, plan.tileColumns, plan.columnTiles, steps, shape.flipped, g);
+      const plan = planGemm({ rows, columns: shape.columns, line, ...gpu.facts });
+      const packed = packWeights(weights, plan, shape, g);
       const vec4 = shape.channels % 4 === 0;
       const conditions = {
         CHANNELS_VEC4: vec4,
         COLUMNS_VEC4: shape.columns % 4 === 0,
         SPREAD: shape.spread > 1,
+        TAPS_5: plan.direct && shape.kernelWidth === 5,
         ...familyConditions(plan),
       };
       gpu.dispatch(
-        gpu.kernel(plan.family === 'tiled' ? 'gemm_tiled' : 'gemm_register', conditions),
+        gpu.kernel(kernelOf(plan), conditions),
         { image: run.of(source), weights: packed, result: run.of(result) },
         {
           ...patchParams({ ...shape, ...run.size }, shape.channels, vec4),
           rows,
           columns: shape.columns,
-          steps,
+          steps: packed.shape[1]!,
           column_tiles: plan.columnTiles,
           spread: shape.spread,
           samples: run.lines,
@@ -140,28 +139,38 @@ function gemm(source: F32, weights: F32, result: F32, shape: GemmShape, g: ConvG
   });
 }
 
-function packWeights(
-  weights: F32,
-  tileColumns: number,
-  columnTiles: number,
-  steps: number,
-  flipped: boolean,
-  g: ConvGeometry,
-): F32 {
+function kernelOf({ family, direct }: GemmPlan): ShaderName {
+  if (direct) return 'direct_convolution';
+  return family === 'tiled' ? 'gemm_tiled' : 'gemm_register';
+}
+
+/** B in the plan's blocks, [column tiles, steps, columns of a tile, blocks of a step and column, 16]. */
+function packWeights(weights: F32, plan: GemmPlan, shape: GemmShape, g: ConvGeometry): F32 {
   const { gpu } = weights;
-  const packed = gpu.empty([columnTiles, steps, tileColumns, 16], 'f32');
+  const vec4 = shape.channels % 4 === 0;
+  const [steps, blocks] = plan.direct
+    ? vec4
+      ? [(g.kernelHeight * shape.channels) / 4, g.kernelWidth]
+      : [g.kernelHeight * shape.channels, Math.ceil(g.kernelWidth / 4)]
+    : [Math.ceil((g.kernelHeight * g.kernelWidth * shape.channels) / 4), 1];
+  const packed = gpu.empty([plan.columnTiles, steps, plan.tileColumns, blocks, 16], 'f32');
   const count = packed.size / 4;
   gpu.dispatch(
-    gpu.kernel('pack_weights', { FLIPPED: flipped }),
+    gpu.kernel('pack_weights', {
+      FLIPPED: shape.flipped,
+      BY_LINES: plan.direct,
+      CHANNELS_VEC4: plan.direct && vec4,
+    }),
     { weights, packed },
     {
       count,
       steps,
-      tile_columns: tileColumns,
+      tile_columns: plan.tileColumns,
       in_channels: g.inChannels,
       out_channels: g.outChannels,
       kernel_height: g.kernelHeight,
       kernel_width: g.kernelWidth,
+      blocks,
     },
     Math.ceil(count / 64),
   );
@@ -298,12 +307,13 @@ function addWeightGradients(
   const { gpu } = x;
   const vec4 = g.inChannels % 4 === 0;
   gpu.dispatch(
-    gpu.kernel(plan.family === 'tiled' ? 'wgrad_tiled' : 'wgrad_register', {
+    gpu.kernel(plan.direct ? 'wgrad_direct' : plan.family === 'tiled' ? 'wgrad_tiled' : 'wgrad_register', {
       CHANNELS_VEC4: vec4,
       OUT_VEC4: g.outChannels % 4 === 0,
       FISHER: sum === 'fisher',
       SQUARED: sum === 'squared',
       ACCUMULATE: accumulate,
+      TAPS_5: plan.direct && g.kernelWidth === 5,
       ...familyConditions(plan),
     }),
     { image: x, gradient: dy, partial: sums },
@@ -331,8 +341,16 @@ function weightFacts(gpu: Gpu, g: ConvGeometry) {
     pixels: g.isLine ? 1 : g.outHeight * g.outWidth,
     size: sizeOf(packedShape(g)),
     maxBindingBytes: gpu.maxBindingBytes,
+    line: lineOf(g, g.inChannels),
     ...gpu.facts,
   };
+}
+
+/** What direct convolution needs to know, where it is possible. */
+function lineOf(shape: PatchGeometry & { isLine?: boolean }, channels: number): Line | undefined {
+  if (shape.stride !== 1 || shape.dilation !== 1 || shape.isLine) return undefined;
+  const { kernelWidth, kernelHeight, outWidth } = shape;
+  return { taps: kernelWidth, kernelHeight, outWidth, channels };
 }
 
 function stepsOf(g: ConvGeometry): number {
@@ -346,7 +364,9 @@ function familyConditions(plan: GemmPlan | WeightGradientPlan): Record<string, b
     QUADS: plan.family === 'quad',
     COLUMNS_2: tileColumns >= 2,
     COLUMNS_4: tileColumns >= 4,
-    ...('tileRows' in plan ? { ROWS_8: plan.tileRows === 8 } : { GROUPS_2: plan.tileGroups === 2 }),
+    ...('tileRows' in plan
+      ? { ROWS_8: plan.tileRows === 8 }
+      : { GROUPS_2: !plan.direct && plan.tileGroups === 2 }),
   };
 }
 

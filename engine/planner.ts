@@ -17,15 +17,30 @@ export interface GemmFacts extends AdapterFacts {
   /** They do not decide the family: a sample's bits must not depend on its batch. */
   rows: number;
   columns: number;
+  /** Set for a convolution at stride and dilation 1. */
+  line?: Line | undefined;
 }
+
+/** A line of a convolution at stride and dilation 1. */
+export interface Line {
+  taps: number;
+  /** Lines of the kernel. */
+  kernelHeight: number;
+  outWidth: number;
+  channels: number;
+}
+
+type TileColumns = 1 | 2 | 4 | 8;
 
 export interface GemmPlan {
   family: Family;
   /** vec4 columns of a tile: the blocking of the packed weights. */
-  tileColumns: 1 | 2 | 4 | 8;
+  tileColumns: TileColumns;
   columnTiles: number;
   /** Rows of an invocation, or of a workgroup of the tiled family. */
   tileRows: 4 | 8 | 32;
+  /** Whether rows are neighbouring pixels of one line (direct_convolution.wgsl) instead of any (gemm_*.wgsl). */
+  direct: boolean;
   workgroups: number;
 }
 
@@ -38,13 +53,17 @@ export interface WeightGradientFacts extends AdapterFacts {
   /** Entries of the weight: what one lane holds. */
   size: number;
   maxBindingBytes: number;
+  /** Set for a convolution at stride and dilation 1. */
+  line?: Line | undefined;
 }
 
 export interface WeightGradientPlan {
   family: Family;
-  tileColumns: 1 | 2 | 4 | 8;
+  tileColumns: TileColumns;
   columnTiles: number;
-  /** Groups of four rows that an invocation owns, or a workgroup of the tiled family. */
+  /** Whether the taps of a line are taken together (wgrad_direct.wgsl). */
+  direct: boolean;
+  /** Groups of four rows that an invocation owns where it is not direct, or a workgroup of the tiled family. */
   tileGroups: 1 | 2 | 8;
   /** Sample n is added to lane n mod `lanes`; does not depend on the batch. */
   lanes: number;
@@ -60,6 +79,10 @@ const GPU_WORKGROUPS = 256;
 /** All lanes of a sum may take this share of a binding. */
 const LANES_SHARE = 0.25;
 const MOST_LANES = 64;
+/** Pixels computed for each one wanted, up to which direct convolution is faster; measured. */
+const DIRECT_WASTE = 1.2;
+/** Invocations for each one wanted, up to which quads are faster. */
+const QUAD_WASTE = 1.25;
 
 /** Tiles and grid of C = A B for [rows, columns]; see shaders/gemm_*.wgsl. */
 export function planGemm(facts: GemmFacts): GemmPlan {
@@ -75,11 +98,30 @@ export function planGemm(facts: GemmFacts): GemmPlan {
       workgroups: Math.ceil(facts.rows / 32) * columnTiles,
     };
   }
-  const tileColumns = registerColumns(columns4);
-  const columnTiles = Math.ceil(columns4 / tileColumns);
   const tileRows = hasWideRegisters(facts, family) ? 4 : 8;
-  const invocations = Math.ceil(facts.rows / (4 * tileRows)) * columnTiles * 4;
-  return { family, tileColumns, columnTiles, tileRows, workgroups: Math.ceil(invocations / WORKGROUP) };
+  const direct = isDirect(facts, family, tileRows, facts.line);
+  const tileColumns = registerColumns(columns4, direct && facts.line);
+  const columnTiles = Math.ceil(columns4 / tileColumns);
+  const tiles = direct
+    ? (facts.rows / facts.line!.outWidth) * Math.ceil(facts.line!.outWidth / tileRows)
+    : Math.ceil(facts.rows / tileRows);
+  const workgroups = Math.ceil((Math.ceil(tiles / 4) * columnTiles * 4) / WORKGROUP);
+  return { family, tileColumns, columnTiles, tileRows, direct, workgroups };
+}
+
+/**
+ * Whether taking a line's pixels once for all its taps pays: tiles must not overhang lines by much, and the many
+ * values held at a time must not overflow wide registers.
+ */
+function isDirect(
+  facts: AdapterFacts,
+  family: Family,
+  tileWidth: number,
+  line: Line | undefined,
+): line is Line {
+  if (!line || (line.taps !== 3 && line.taps !== 5)) return false;
+  if (hasWideRegisters(facts, family) && line.channels % 4 === 0) return false;
+  return Math.ceil(line.outWidth / tileWidth) * tileWidth <= DIRECT_WASTE * line.outWidth;
 }
 
 /** Tiles, lanes and grid of a weight gradient; see shaders/wgrad_*.wgsl. */
@@ -87,14 +129,30 @@ export function planWeightGradient(facts: WeightGradientFacts): WeightGradientPl
   const columns4 = Math.ceil(facts.outChannels / 4);
   const small = (facts.pixels > 1 && facts.pixels < 8) || facts.steps < 4 || columns4 < 4;
   const family = facts.family ?? (facts.software || small ? untiled(facts) : 'tiled');
-  const tileColumns = family === 'tiled' ? 8 : registerColumns(columns4);
-  const columnTiles = Math.ceil(columns4 / tileColumns);
-  const tileGroups = family === 'tiled' ? 8 : hasWideRegisters(facts, family) ? 1 : 2;
-  const tiles = Math.ceil(facts.steps / (family === 'tiled' ? 8 : 4 * tileGroups)) * columnTiles;
-  const invocations = tiles * (family === 'tiled' ? WORKGROUP : 4);
+  const tileGroups: WeightGradientPlan['tileGroups'] =
+    family === 'tiled' ? 8 : hasWideRegisters(facts, family) ? 1 : 2;
+  const direct = family !== 'tiled' && isDirect(facts, family, 4, facts.line);
+  const tileColumns: TileColumns = family === 'tiled' ? 8 : registerColumns(columns4, direct && facts.line);
+  const shape = { tileColumns, columnTiles: Math.ceil(columns4 / tileColumns), tileGroups, direct };
+  if (family === 'tiled') return sized(facts, { family, ...shape }, Math.ceil(facts.steps / 8) * WORKGROUP);
+  if (!direct) return sized(facts, { family, ...shape }, Math.ceil(facts.steps / (4 * tileGroups)) * 4);
+  const { kernelHeight, channels } = facts.line!;
+  const rowTiles = kernelHeight * (channels % 4 === 0 ? channels / 4 : channels);
+  const whole = Math.ceil(rowTiles / 4) * 4;
+  // Quads that are not whole cost more than shared loads save.
+  const quads = family === 'quad' && whole <= QUAD_WASTE * rowTiles;
+  return sized(facts, { family: quads ? 'quad' : 'register', ...shape }, quads ? whole : rowTiles);
+}
+
+/** Adds lanes and grid, given the invocations of one lane and one tile of columns. */
+function sized(
+  facts: WeightGradientFacts,
+  plan: Omit<WeightGradientPlan, 'lanes' | 'workgroups'>,
+  rows: number,
+): WeightGradientPlan {
+  const invocations = rows * plan.columnTiles;
   const lanes = facts.pixels === 1 ? 1 : planLanes(invocations, facts);
-  const workgroups = (count: number) => Math.ceil((count * invocations) / WORKGROUP);
-  return { family, tileColumns, columnTiles, tileGroups, lanes, workgroups };
+  return { ...plan, lanes, workgroups: (count) => Math.ceil((count * invocations) / WORKGROUP) };
 }
 
 /**
@@ -125,8 +183,10 @@ function hasWideRegisters({ subgroupSize }: AdapterFacts, family: Family): boole
   return family === 'quad' && subgroupSize >= 8;
 }
 
-function registerColumns(columns4: number): 1 | 2 | 4 {
-  return columns4 >= 4 ? 4 : columns4 >= 2 ? 2 : 1;
+/** vec4 columns of a tile. Where five taps are unrolled, instructions for four would overflow their cache. */
+function registerColumns(columns4: number, line: Line | false | undefined): 1 | 2 | 4 {
+  const most = line && line.taps === 5 ? 2 : 4;
+  return columns4 >= 4 && most === 4 ? 4 : columns4 >= 2 ? 2 : 1;
 }
 
 /** Splits samples (or rows) into runs whose every binding fits and starts where a binding may start. */

@@ -16,6 +16,7 @@ export const shaderNames = [
   'channel_sums',
   'copy_channels',
   'count_nonfinite',
+  'direct_convolution',
   'dispatch',
   'dropout_mask',
   'elementwise',
@@ -55,6 +56,7 @@ export const shaderNames = [
   'transpose',
   'unpack_weight_gradient',
   'weight_gradient',
+  'wgrad_direct',
   'wgrad_register',
   'wgrad_tiled',
 ] as const;

@@ -70,3 +70,17 @@ fn start_block(lane: u32, group: u32, column4: u32) -> mat4x4f {
     );
   }
 }
+
+/// One row k of a lane's copy: writing it, and what its sum starts from.
+fn store_row(lane: u32, k: u32, column4: u32, row: vec4f) {
+  if (within(k / 4u, column4)) { partial[row_at(lane, k, column4)] = row; }
+}
+
+fn start_row(lane: u32, k: u32, column4: u32) -> vec4f {
+  @if(!ACCUMULATE) return vec4f();
+  @if(ACCUMULATE) return partial[select(0u, row_at(lane, k, column4), within(k / 4u, column4))];
+}
+
+fn row_at(lane: u32, k: u32, column4: u32) -> u32 {
+  return (4u * lane * params.steps + k) * columns4() + column4;
+}

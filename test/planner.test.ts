@@ -5,6 +5,7 @@ import {
   batchRuns,
   type Family,
   type GemmFacts,
+  type Line,
   planGemm,
   planLanes,
   planWeightGradient,
@@ -25,38 +26,74 @@ function defined<T extends { family?: Family | undefined }>({ family, ...facts }
   return family ? { ...facts, family } : facts;
 }
 
+const line = fc.option(
+  fc.record({
+    taps: fc.integer({ min: 1, max: 7 }),
+    kernelHeight: fc.integer({ min: 1, max: 7 }),
+    channels: fc.integer({ min: 1, max: 300 }),
+  }),
+  { nil: undefined },
+);
+
 const gemms: fc.Arbitrary<GemmFacts> = fc
-  .record({ rows: fc.integer({ min: 1, max: 1e6 }), columns: fc.integer({ min: 1, max: 5000 }), ...adapter })
-  .map(defined) as fc.Arbitrary<GemmFacts>;
+  .record({
+    lines: fc.integer({ min: 1, max: 1e5 }),
+    outWidth: fc.integer({ min: 1, max: 70 }),
+    columns: fc.integer({ min: 1, max: 5000 }),
+    line,
+    ...adapter,
+  })
+  .map(({ lines, outWidth, line, ...facts }) => ({
+    ...defined(facts),
+    rows: lines * outWidth,
+    line: line && { ...line, outWidth },
+  })) as fc.Arbitrary<GemmFacts>;
 
 const weightGradients: fc.Arbitrary<WeightGradientFacts> = fc
   .record({
     taps: fc.integer({ min: 1, max: 49 }),
     inChannels: fc.integer({ min: 1, max: 300 }),
     outChannels: fc.integer({ min: 1, max: 300 }),
-    pixels: fc.integer({ min: 1, max: 4000 }),
+    outHeight: fc.integer({ min: 1, max: 70 }),
+    outWidth: fc.integer({ min: 1, max: 70 }),
     maxBindingBytes: fc.integer({ min: 64 * 1024, max: 1024 * MIB }),
+    line,
     ...adapter,
   })
-  .map(({ taps, inChannels, ...facts }) => ({
-    ...defined(facts),
-    steps: Math.ceil((taps * inChannels) / 4),
-    size: taps * inChannels * facts.outChannels,
-  })) as fc.Arbitrary<WeightGradientFacts>;
+  .map(({ taps, inChannels, outHeight, outWidth, line, ...facts }) => {
+    const all = line ? line.taps * line.kernelHeight * line.channels : taps * inChannels;
+    return {
+      ...defined(facts),
+      steps: Math.ceil(all / 4),
+      pixels: outHeight * outWidth,
+      size: all * facts.outChannels,
+      line: line && { ...line, outWidth },
+    };
+  }) as fc.Arbitrary<WeightGradientFacts>;
 
 /** Tiles of rows, of which all families but the tiled one take four at a time. */
 function wholeQuads(family: Family, tiles: number): number {
   return family === 'tiled' ? Math.ceil(tiles) : 4 * Math.ceil(tiles / 4);
 }
 
+/** Lines of the kernel x channels, by fours where they are whole. */
+function directRows({ kernelHeight, channels }: Line): number {
+  return kernelHeight * (channels % 4 === 0 ? channels / 4 : channels);
+}
+
 test('planGemm covers rows and columns with no tile and no workgroup to spare', () => {
   fc.assert(
     fc.property(gemms, (facts) => {
-      const { family, tileColumns, tileRows, columnTiles, workgroups } = planGemm(facts);
+      const { family, tileColumns, tileRows, columnTiles, direct, workgroups } = planGemm(facts);
       assert.equal(family, facts.family ?? family);
       const columns4 = Math.ceil(facts.columns / 4);
       assert.ok(columnTiles * tileColumns >= columns4 && (columnTiles - 1) * tileColumns < columns4);
-      const tiles = wholeQuads(family, facts.rows / tileRows) * columnTiles;
+      const { outWidth } = facts.line ?? { outWidth: 1 };
+      const rowTiles = direct
+        ? (facts.rows / outWidth) * Math.ceil(outWidth / tileRows)
+        : Math.ceil(facts.rows / tileRows);
+      assert.ok(!direct || rowTiles * tileRows <= 1.2 * facts.rows);
+      const tiles = wholeQuads(family, rowTiles) * columnTiles;
       const covered = workgroups * TILES_PER_GROUP[family];
       assert.ok(workgroups >= 1 && covered >= tiles && covered - tiles < TILES_PER_GROUP[family]);
     }),
@@ -66,12 +103,15 @@ test('planGemm covers rows and columns with no tile and no workgroup to spare', 
 test('planWeightGradient covers the weights of every lane, and all lanes fit a share of a binding', () => {
   fc.assert(
     fc.property(weightGradients, fc.integer({ min: 1, max: 500 }), (facts, count) => {
-      const { family, lanes, columnTiles, tileColumns, tileGroups, workgroups } = planWeightGradient(facts);
-      assert.equal(family, facts.family ?? family);
+      const { family, lanes, columnTiles, tileColumns, tileGroups, direct, workgroups } =
+        planWeightGradient(facts);
+      if (!direct) assert.equal(family, facts.family ?? family);
       const columns4 = Math.ceil(facts.outChannels / 4);
       assert.ok(columnTiles * tileColumns >= columns4, 'columns covered');
       assert.ok((columnTiles - 1) * tileColumns < columns4, 'no tile of columns empty');
-      const tiles = wholeQuads(family, facts.steps / tileGroups) * columnTiles * count;
+      const rowTiles = direct ? directRows(facts.line!) : facts.steps / tileGroups;
+      const quads = !direct || family === 'quad';
+      const tiles = (quads ? wholeQuads(family, rowTiles) : rowTiles) * columnTiles * count;
       const covered = workgroups(count) * TILES_PER_GROUP[family];
       assert.ok(covered >= tiles && covered - tiles < TILES_PER_GROUP[family], 'grid covers the tiles');
       assert.ok(lanes === 1 || lanes * facts.size * 4 <= facts.maxBindingBytes / 4);
@@ -99,7 +139,8 @@ test('software adapters get the register or quad family, GPUs the tiled one unle
       ] as const) {
         const software = { software: true, subgroupSize };
         assert.equal(planGemm({ ...gemm, ...software }).family, family);
-        assert.equal(planWeightGradient({ ...weights, ...software }).family, family);
+        const plan = planWeightGradient({ ...weights, ...software });
+        if (!plan.direct) assert.equal(plan.family, family);
       }
     }),
   );
