@@ -14,7 +14,7 @@ const caseSchema = z.strictObject({
   images: count.optional(),
   /** The first run on a fresh device, with compilation. */
   firstMs: milliseconds,
-  /** The best run of each round. */
+  /** The best run of each round; of short runs several are waited for together, and their mean counts. */
   rounds: z.array(milliseconds).min(1),
   medianMs: milliseconds,
   samples: count,
