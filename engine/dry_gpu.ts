@@ -1,5 +1,6 @@
 import type { ShaderName } from '../shaders/index.ts';
-import { Gpu, SUBMIT_AFTER } from './gpu.ts';
+import { SUBMIT_AFTER } from './commands.ts';
+import { Gpu } from './gpu.ts';
 import type { Kernel } from './kernel.ts';
 
 /**
@@ -41,6 +42,7 @@ function idleDevice({ limits, features }: GPUDevice): GPUDevice {
     lost: new Promise(() => {}),
     queue: { writeBuffer() {}, submit() {} },
     addEventListener() {},
+    createCommandEncoder: () => ({ copyBufferToBuffer() {}, finish() {} }),
     createBuffer: () => ({ destroy() {} }),
     destroy() {},
   };

@@ -1,12 +1,25 @@
 import { type ShaderName, shaderNames, shaderUrl } from '../shaders/index.ts';
-import type { DeviceProfile, ProfiledDispatch } from './device_profile.ts';
-import { FathomError } from './errors.ts';
+import { BindGroups, type Bound } from './bind_groups.ts';
+import { Capture, Recording, resolved } from './capture.ts';
+import { Commands, type GpuStats, type Grid } from './commands.ts';
+import type { DeviceProfile } from './device_profile.ts';
+import type { FathomError } from './errors.ts';
+import {
+  deviceError,
+  disposedError,
+  lostError,
+  noSubgroups,
+  notCapturable,
+  requireSize,
+  tooLarge,
+} from './gpu_errors.ts';
 import {
   type Conditions,
   compileKernel,
   type Kernel,
   kernelName,
   linkShader,
+  type Params,
   writeParams,
 } from './kernel.ts';
 import type { AdapterFacts, Family } from './planner.ts';
@@ -14,7 +27,16 @@ import { BufferPool, type PooledBuffer } from './pool.ts';
 import type { Profiler } from './profiler.ts';
 import { Readback } from './readback.ts';
 import { type AdapterMode, currentRuntime, type OpenedAdapter, type Runtime } from './runtime/runtime.ts';
-import { type ArrayOf, type DType, type Shape, Storage, sizeOf, Tensor } from './tensor.ts';
+import {
+  type ArrayOf,
+  type DType,
+  type Shape,
+  Storage,
+  sizeOf,
+  Tensor,
+  tensorsIn,
+  viewAs,
+} from './tensor.ts';
 
 export interface GpuOptions {
   /** Which adapter to take; `auto` prefers hardware, then a system software driver, then the embedded one. */
@@ -27,13 +49,8 @@ export interface GpuOptions {
   profiler?: Profiler;
 }
 
-/** Dispatches after which queued commands are submitted without waiting for a read. */
-export const SUBMIT_AFTER = 128;
-/** Dynamic uniform offsets are multiples of this under WebGPU's default limits. */
-const UNIFORM_STRIDE = 256;
 const WANTED_FEATURES: GPUFeatureName[] = ['timestamp-query', 'subgroups'];
 const IDLE_BYTES_CAP = 512 * 1024 * 1024;
-const BIND_GROUP_CAP = 4096;
 /** How long after a rejection the report of a lost device is waited for. */
 const LOSS_REPORT_MS = 100;
 
@@ -45,16 +62,22 @@ export class Gpu {
   readonly maxBindingBytes: number;
   protected readonly pool: BufferPool;
   private readonly kernels = new Map<string, Kernel>();
-  private readonly bindGroups = new Map<string, GPUBindGroup>();
-  private readonly uniforms: GPUBuffer;
-  private readonly uniformBytes = new DataView(new ArrayBuffer(UNIFORM_STRIDE * SUBMIT_AFTER));
-  private encoder: GPUCommandEncoder | undefined;
-  private pass: GPUComputePassEncoder | undefined;
-  private recorded = 0;
+  private readonly bindGroups: BindGroups;
+  private readonly commands: Commands;
+  private readonly counts: GpuStats = {
+    dispatches: 0,
+    submits: 0,
+    buffers: 0,
+    bindGroups: 0,
+    kernels: 0,
+    bytesUploaded: 0,
+  };
   private readonly readback: Readback;
   private readonly profile: DeviceProfile | undefined;
   private readonly scopes: Set<Tensor>[] = [];
   private readonly live = new Set<Tensor>();
+  /** The capture being made. */
+  private recording: Recording | undefined;
   private failure: FathomError | undefined;
   private readonly lost: Promise<never>;
   private disposed = false;
@@ -71,14 +94,15 @@ export class Gpu {
     this.pool = new BufferPool(device, IDLE_BYTES_CAP);
     this.readback = new Readback(
       device,
-      () => this.submit(),
+      this.counts,
+      () => this.commands.submit(),
       (work) => this.guard('read', work),
     );
     this.profile = options.profiler?.attach(device, opened.label);
-    this.uniforms = device.createBuffer({
-      size: this.uniformBytes.byteLength,
-      usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
+    this.commands = new Commands(device, this.profile, this.counts, () => {
+      if (this.pool.destroyDropped()) this.bindGroups.clear();
     });
+    this.bindGroups = new BindGroups(device, this.commands.uniforms, this.counts);
     device.addEventListener('uncapturederror', (event) => {
       event.preventDefault();
       this.failure ??= deviceError((event as GPUUncapturedErrorEvent).error);
@@ -137,10 +161,15 @@ export class Gpu {
     return this.pool.peakBytes;
   }
 
+  /** What the device was asked for so far. */
+  get stats(): Readonly<GpuStats> {
+    return { ...this.counts, buffers: this.counts.buffers + this.pool.made };
+  }
+
   /** Frees what is kept for reuse, and begins {@link peakBytes} anew. */
   trim(): void {
     this.pool.trim();
-    this.submit();
+    this.commands.submit();
   }
 
   /**
@@ -153,7 +182,7 @@ export class Gpu {
       throw tooLarge(shape, bytes, this.device.limits.maxBufferSize, this.opened.label);
     }
     this.throwFailure();
-    return this.track(new Tensor(this, new Storage(this, this.pool.acquire(bytes)), dtype, shape, 0));
+    return this.track(new Tensor(this, new Storage(this, this.acquire(bytes)), dtype, shape, 0));
   }
 
   /** A tensor holding a copy of `data`, whose length must be the shape's size. */
@@ -168,13 +197,17 @@ export class Gpu {
     return tensor;
   }
 
-  /** Overwrites a tensor's values. @throws FathomError `shape-mismatch` */
+  /** Overwrites a tensor's values. @throws FathomError `shape-mismatch`; `not-capturable` */
   write(tensor: Tensor, data: Float32Array | Uint32Array | Int32Array): void {
     requireSize(data, tensor.shape);
+    const { recording } = this;
+    if (recording && (!recording.aside || recording.buffers.has(tensor.pooled))) {
+      throw notCapturable('Values were written', 'Write to a tensor from before the capture, in gpu.eachRun');
+    }
     // A queue write runs before commands not yet submitted, and this buffer may have served one of them.
-    this.submit();
-    const bytes = data as Float32Array<ArrayBuffer>;
-    this.device.queue.writeBuffer(tensor.pooled.buffer, tensor.offset * 4, bytes, 0, tensor.size);
+    this.commands.submit();
+    const { buffer, byteOffset, byteLength } = data as Float32Array<ArrayBuffer>;
+    this.commands.upload(tensor.pooled.buffer, tensor.offset * 4, buffer, byteOffset, byteLength);
   }
 
   /** The kernel of a shader module under conditions, compiled on first use. */
@@ -186,24 +219,26 @@ export class Gpu {
       const { profiler } = this.options;
       kernel = profiler ? profiler.span(name, compile, 'compile') : compile();
       this.kernels.set(name, kernel);
+      this.counts.kernels++;
     }
     return kernel;
   }
 
   /**
    * Records one dispatch: tensors by the names of the kernel's storage buffers, uniform parameters by theirs,
-   * and the number of workgroups of a grid in one dimension.
+   * and the number of workgroups of a grid in one dimension. A parameter that is a function is asked now and before
+   * every replay of a capture.
    * @throws FathomError `tensor-too-large` when a tensor exceeds the largest binding
    */
   dispatch(
     kernel: Kernel,
     tensors: Readonly<Record<string, Tensor>>,
-    params: Readonly<Record<string, number>>,
+    params: Params,
     workgroups: number,
   ): void {
     this.throwFailure();
-    const profiled = this.profile?.dispatch(kernel.name, tensors, params, workgroups);
-    const bound = kernel.bindings.map((binding) => {
+    const profiled = this.profile?.dispatch(kernel.name, tensors, resolved(params), workgroups);
+    const bound = kernel.bindings.map((binding): Bound => {
       const tensor = tensors[binding.name];
       if (!tensor) throw new Error(`${kernel.name} needs the tensor ${binding.name}`);
       const size = Math.max(16, Math.ceil(tensor.size / 4) * 16);
@@ -212,38 +247,62 @@ export class Gpu {
       }
       return { binding: binding.index, pooled: tensor.pooled, offset: tensor.offset * 4, size };
     });
-    if (this.recorded === SUBMIT_AFTER) this.submit();
-    const uniformOffset = this.recorded * UNIFORM_STRIDE;
-    if (kernel.params) {
-      writeParams(kernel, params, new DataView(this.uniformBytes.buffer, uniformOffset, kernel.params.bytes));
-    }
+    const { offset, view } = this.commands.parameters(kernel);
+    if (kernel.params) writeParams(kernel, params, view);
+    const lines = Math.ceil(workgroups / this.device.limits.maxComputeWorkgroupsPerDimension);
+    const grid: Grid = [Math.ceil(workgroups / lines), lines];
+    const offsets = Uint32Array.from(kernel.params ? [offset] : []);
+    this.commands.dispatch(kernel, this.bindGroups.of(kernel, bound), offsets, grid, profiled);
+    this.noting?.note({ kernel, bound, grid, tensors, params }, view);
+  }
 
-    const key = `${kernel.name}|${bound.map((b) => `${b.pooled.id}:${b.offset}:${b.size}`).join('|')}`;
-    let group = this.bindGroups.get(key);
-    if (!group) {
-      const entries: GPUBindGroupEntry[] = bound.map(({ binding, pooled, offset, size }) => ({
-        binding,
-        resource: { buffer: pooled.buffer, offset, size },
-      }));
-      if (kernel.params) {
-        entries.push({
-          binding: kernel.params.index,
-          resource: { buffer: this.uniforms, size: kernel.params.bytes },
-        });
-      }
-      group = this.device.createBindGroup({ label: kernel.name, layout: kernel.layout, entries });
-      if (this.bindGroups.size >= BIND_GROUP_CAP) this.bindGroups.clear();
-      this.bindGroups.set(key, group);
+  /**
+   * Runs `body` once and notes its dispatches, so that they can be run again. Its tensors are freed as in
+   * {@link scope}, those it returns with the capture; until then their buffers serve captures alone. What changes from
+   * run to run goes through functions in the parameters of a dispatch and {@link eachRun}.
+   * @throws FathomError `not-capturable` where `body` writes, reads, waits or captures
+   */
+  capture<T>(body: () => T): Capture<T> {
+    this.throwFailure();
+    if (this.recording) throw notCapturable('Another was asked for', 'Make one after the other');
+    const recording = new Recording();
+    const held = new Set<Tensor>();
+    this.recording = recording;
+    this.scopes.push(held);
+    try {
+      const result = this.scope(body);
+      if (result instanceof Promise) throw notCapturable('The body waited', 'Wait for what it needs before');
+      for (const { storage } of held) this.moveApart(storage, recording);
+      return new Capture(this, recording, result, held);
+    } catch (error) {
+      for (const tensor of held) tensor.dispose();
+      this.pool.free(recording.buffers);
+      throw error;
+    } finally {
+      this.scopes.pop();
+      this.recording = undefined;
     }
+  }
 
-    const pass = this.openPass(profiled);
-    pass.setPipeline(kernel.pipeline);
-    pass.setBindGroup(0, group, kernel.params ? [uniformOffset] : []);
-    const widest = this.device.limits.maxComputeWorkgroupsPerDimension;
-    const lines = Math.ceil(workgroups / widest);
-    pass.dispatchWorkgroups(Math.ceil(workgroups / lines), lines);
-    this.recorded++;
-    profiled?.recorded();
+  /** Runs `body` outside of the capture being made, if one is: what has to be done once. Keep what it makes. */
+  aside<T>(body: () => T): T {
+    const { recording } = this;
+    if (!recording || recording.aside) return body();
+    recording.aside = true;
+    try {
+      return body();
+    } finally {
+      recording.aside = false;
+    }
+  }
+
+  /**
+   * Does something on the host now and, in a capture, before the dispatches of every replay, in order with the functions
+   * of parameters. It may write to tensors from before the capture.
+   */
+  eachRun(act: () => void): void {
+    this.noting?.act(act);
+    this.aside(act);
   }
 
   /** Runs `body`; a profile, if one is taken, shows it as a span of that name. A promise is part of the span. */
@@ -272,8 +331,14 @@ export class Gpu {
     return result;
   }
 
-  /** Takes a tensor out of every scope it was made in; it is disposed by its owner. */
+  /**
+   * Takes a tensor out of every scope it was made in; it is disposed by its owner.
+   * @throws FathomError `not-capturable` for one that a capture makes in every run
+   */
   keep<D extends DType>(tensor: Tensor<D>): Tensor<D> {
+    if (this.recording?.buffers.has(tensor.pooled)) {
+      throw notCapturable('A tensor was to be kept', 'Make it in gpu.aside, or return it');
+    }
     for (const scope of this.scopes) scope.delete(tensor);
     return tensor;
   }
@@ -281,7 +346,7 @@ export class Gpu {
   /** Waits until everything recorded has run. @throws FathomError what the device reported meanwhile */
   async finish(): Promise<void> {
     this.throwFailure();
-    this.submit();
+    this.commands.submit();
     await this.guard('finish', this.device.queue.onSubmittedWorkDone());
     this.throwFailure();
   }
@@ -289,20 +354,19 @@ export class Gpu {
   /** Copies a tensor out; see {@link Tensor.read}. */
   async read<D extends DType>(tensor: Tensor<D>): Promise<ArrayOf[D]> {
     this.throwFailure();
-    if (tensor.size === 0) return view(tensor.dtype, new ArrayBuffer(0));
+    if (this.recording) throw notCapturable('A tensor was read', 'Return it, and read it after the run');
+    if (tensor.size === 0) return viewAs(tensor.dtype, new ArrayBuffer(0));
     const { buffer } = tensor.pooled;
-    this.closePass();
-    const copy = await this.readback.copy(this.openEncoder(), buffer, tensor.offset * 4, tensor.bytes);
+    const copy = await this.readback.copy(this.commands.forCopies(), buffer, tensor.offset * 4, tensor.bytes);
     this.throwFailure();
-    return view(tensor.dtype, copy);
+    return viewAs(tensor.dtype, copy);
   }
 
   /** Destroys the device; tensors die with it. */
   dispose(): void {
     if (this.disposed) return;
     this.disposed = true;
-    this.closePass();
-    this.encoder = undefined;
+    this.commands.drop();
     if (this.profile) void this.profile.settle().then(() => this.destroy());
     else this.destroy();
   }
@@ -329,48 +393,45 @@ export class Gpu {
     if (!this.disposed) this.pool.release(pooled);
   }
 
+  /** @internal */
+  replay(recording: Recording): void {
+    this.throwFailure();
+    if (this.recording) throw notCapturable('Another was run', 'Run it before or after');
+    recording.replay(this.device, this.commands, this.counts, this.profile);
+    // At once, so that the GPU works while the host gets the next run ready.
+    this.commands.submit();
+  }
+
+  /** @internal */
+  free(recording: Recording): void {
+    if (this.disposed) return;
+    recording.destroy();
+    this.pool.free(recording.buffers);
+  }
+
+  /** The capture being made, if what runs now is to be noted. */
+  private get noting(): Recording | undefined {
+    return this.recording?.aside ? undefined : this.recording;
+  }
+
+  private acquire(bytes: number): PooledBuffer {
+    return this.pool.acquire(bytes, this.noting?.buffers);
+  }
+
+  /** Gives a result a buffer of its own where other captures use the same one in their replays. */
+  private moveApart(storage: Storage, recording: Recording): void {
+    const from = storage.pooled;
+    if (!recording.buffers.has(from) || from.captures === 1) return;
+    const to = this.pool.acquireUnshared(from.bytes, recording.buffers);
+    recording.move(from, to);
+    this.commands.forCopies().copyBufferToBuffer(from.buffer, 0, to.buffer, 0, to.bytes);
+    storage.moveTo(to);
+  }
+
   private destroy(): void {
     this.pool.destroy();
-    this.uniforms.destroy();
+    this.commands.uniforms.destroy();
     this.device.destroy();
-  }
-
-  private openEncoder(): GPUCommandEncoder {
-    this.encoder ??= this.device.createCommandEncoder();
-    return this.encoder;
-  }
-
-  /** The pass of the next dispatch: one of its own where that is profiled. */
-  private openPass(profiled: ProfiledDispatch | undefined): GPUComputePassEncoder {
-    if (profiled) this.closePass();
-    if (!this.pass) {
-      const encoder = this.openEncoder();
-      this.pass = encoder.beginComputePass(profiled && this.profile!.pass(encoder, profiled));
-    }
-    return this.pass;
-  }
-
-  private closePass(): void {
-    this.pass?.end();
-    this.pass = undefined;
-  }
-
-  private submit(): void {
-    this.closePass();
-    if (!this.encoder) {
-      if (this.pool.destroyDropped()) this.bindGroups.clear();
-      return;
-    }
-    const { queue } = this.device;
-    const submitted = this.profile?.submitting(this.encoder);
-    if (this.recorded > 0) {
-      queue.writeBuffer(this.uniforms, 0, this.uniformBytes.buffer, 0, this.recorded * UNIFORM_STRIDE);
-    }
-    queue.submit([this.encoder.finish()]);
-    submitted?.();
-    this.encoder = undefined;
-    this.recorded = 0;
-    if (this.pool.destroyDropped()) this.bindGroups.clear();
   }
 
   private async guard<T>(what: string, work: Promise<T>): Promise<T> {
@@ -389,73 +450,11 @@ export class Gpu {
   }
 
   private throwFailure(): void {
-    if (this.disposed) {
-      throw new FathomError({
-        code: 'device-disposed',
-        message: 'The GPU was used after it was disposed',
-        fix: 'Dispose it last, or create another',
-      });
-    }
+    if (this.disposed) throw disposedError();
     if (this.failure) {
       const failure = this.failure;
       if (failure.code !== 'device-lost') this.failure = undefined;
       throw failure;
     }
   }
-}
-
-function requireSize(data: { length: number }, shape: Shape): void {
-  if (data.length === sizeOf(shape)) return;
-  throw new FathomError({
-    code: 'shape-mismatch',
-    message: `${data.length} values cannot fill a tensor of shape [${shape}]`,
-    fix: `Give ${sizeOf(shape)} values`,
-  });
-}
-
-function view<D extends DType>(dtype: D, buffer: ArrayBuffer): ArrayOf[D] {
-  const make = { f32: Float32Array, u32: Uint32Array, i32: Int32Array }[dtype];
-  return new make(buffer) as ArrayOf[D];
-}
-
-function* tensorsIn(value: unknown): Generator<Tensor> {
-  if (value instanceof Tensor) yield value;
-  else if (value instanceof Map) for (const item of value.values()) yield* tensorsIn(item);
-  else if (Array.isArray(value)) for (const item of value) yield* tensorsIn(item);
-  else if (value && Object.getPrototypeOf(value) === Object.prototype) {
-    for (const item of Object.values(value)) yield* tensorsIn(item);
-  }
-}
-
-function tooLarge(shape: Shape, bytes: number, limit: number, adapter: string): FathomError {
-  return new FathomError({
-    code: 'tensor-too-large',
-    message: `A tensor of shape [${shape}] takes ${bytes} bytes; ${adapter} allows ${limit} in one binding`,
-    fix: 'Use a smaller batch or smaller images',
-  });
-}
-
-function noSubgroups(adapter: string): FathomError {
-  return new FathomError({
-    code: 'no-subgroups',
-    message: `The kernel family quad needs subgroup operations, which ${adapter} does not offer here`,
-    fix: 'Leave the family to the planner',
-  });
-}
-
-function deviceError(cause: { message: string }): FathomError {
-  return new FathomError({
-    code: 'device-error',
-    message: `The GPU reported: ${cause.message.replaceAll('\n', ' ')}`,
-    fix: 'Run `fathom doctor`; if it passes, report this',
-    cause,
-  });
-}
-
-function lostError(info: GPUDeviceLostInfo): FathomError {
-  return new FathomError({
-    code: 'device-lost',
-    message: `The GPU device was lost (${info.reason}): ${info.message.replaceAll('\n', ' ')}`,
-    fix: 'Start again; if it happens again, use a smaller batch or update the driver',
-  });
 }

@@ -1,3 +1,5 @@
+export { type Capture, CapturedLoop } from './capture.ts';
+export type { GpuStats } from './commands.ts';
 export { DryGpu } from './dry_gpu.ts';
 export { type ErrorParts, FathomError } from './errors.ts';
 export { Gpu, type GpuOptions } from './gpu.ts';

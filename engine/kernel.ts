@@ -11,7 +11,7 @@ interface Binding {
   writable: boolean;
 }
 
-interface Field {
+export interface Field {
   name: string;
   offset: number;
   type: 'u32' | 'f32';
@@ -126,19 +126,32 @@ export function compileKernel(device: GPUDevice, name: string, code: string): Ke
   return { name, code, pipeline, layout, bindings, params };
 }
 
+/** A uniform parameter of a dispatch; a function is asked anew whenever the dispatch is replayed. */
+export type Param = number | (() => number);
+export type Params = Readonly<Record<string, Param>>;
+
+export function paramValue(param: Param): number {
+  return typeof param === 'function' ? param() : param;
+}
+
+/** Writes one member of a kernel's parameters. */
+export function writeParam(view: DataView, { type, offset }: Field, value: number): void {
+  if (type === 'f32') view.setFloat32(offset, value, true);
+  else view.setUint32(offset, value, true);
+}
+
 /**
  * Writes uniform parameters by name.
  * @throws FathomError `kernel-params` when a member is missing or an unknown one is given
  */
-export function writeParams(kernel: Kernel, values: Readonly<Record<string, number>>, view: DataView): void {
+export function writeParams(kernel: Kernel, values: Params, view: DataView): void {
   const fields = kernel.params?.fields ?? [];
   for (const field of fields) {
     const value = values[field.name];
     if (value === undefined) {
       throw kernelParamError(kernel.name, `lacks the parameter ${field.name}`);
     }
-    if (field.type === 'f32') view.setFloat32(field.offset, value, true);
-    else view.setUint32(field.offset, value, true);
+    writeParam(view, field, paramValue(value));
   }
   if (Object.keys(values).length > fields.length) {
     throw kernelParamError(kernel.name, `was given parameters it does not declare: ${Object.keys(values)}`);

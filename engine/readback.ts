@@ -1,5 +1,9 @@
+import type { GpuStats } from './commands.ts';
+
 /** Bytes of a staging buffer, unless one read needs more. */
 const STAGING_BYTES = 64 * 1024;
+/** Staging buffers kept for further reads. */
+const KEPT = 4;
 
 interface Staging {
   buffer: GPUBuffer;
@@ -13,10 +17,12 @@ interface Staging {
  */
 export class Readback {
   private open: Staging | undefined;
+  private readonly idle: GPUBuffer[] = [];
 
   /** `submit` sends what was recorded; `guard` turns device errors while waiting into Fathom's. */
   constructor(
     private readonly device: GPUDevice,
+    private readonly stats: GpuStats,
     private readonly submit: () => void,
     private readonly guard: <T>(work: Promise<T>) => Promise<T>,
   ) {}
@@ -37,20 +43,28 @@ export class Readback {
   }
 
   private openStaging(bytes: number): Staging {
-    const buffer = this.device.createBuffer({
-      size: Math.max(STAGING_BYTES, bytes),
-      usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
-    });
+    const buffer = (bytes <= STAGING_BYTES && this.idle.pop()) || this.makeBuffer(bytes);
     const staging: Staging = { buffer, used: 0, done: Promise.resolve(new ArrayBuffer(0)) };
     staging.done = Promise.resolve().then(async () => {
       if (this.open === staging) this.open = undefined;
       this.submit();
       await this.guard(buffer.mapAsync(GPUMapMode.READ, 0, staging.used));
       const copy = buffer.getMappedRange(0, staging.used).slice(0);
-      buffer.destroy();
+      if (buffer.size === STAGING_BYTES && this.idle.length < KEPT) {
+        buffer.unmap();
+        this.idle.push(buffer);
+      } else buffer.destroy();
       return copy;
     });
     this.open = staging;
     return staging;
+  }
+
+  private makeBuffer(bytes: number): GPUBuffer {
+    this.stats.buffers++;
+    return this.device.createBuffer({
+      size: Math.max(STAGING_BYTES, bytes),
+      usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
+    });
   }
 }

@@ -21,8 +21,18 @@ export class Storage {
 
   constructor(
     private readonly gpu: Gpu,
-    readonly pooled: PooledBuffer,
+    private buffer: PooledBuffer,
   ) {}
+
+  get pooled(): PooledBuffer {
+    return this.buffer;
+  }
+
+  /** Goes on in another buffer; the one before is given back. */
+  moveTo(buffer: PooledBuffer): void {
+    this.gpu.releaseBuffer(this.buffer);
+    this.buffer = buffer;
+  }
 
   retain(): this {
     this.users++;
@@ -30,7 +40,7 @@ export class Storage {
   }
 
   release(): void {
-    if (--this.users === 0) this.gpu.releaseBuffer(this.pooled);
+    if (--this.users === 0) this.gpu.releaseBuffer(this.buffer);
   }
 }
 
@@ -45,7 +55,8 @@ export class Tensor<D extends DType = DType> implements Disposable {
   /** Made by {@link Gpu} only. `offset` is in elements. */
   constructor(
     readonly gpu: Gpu,
-    private readonly storage: Storage,
+    /** @internal */
+    readonly storage: Storage,
     readonly dtype: D,
     readonly shape: Shape,
     readonly offset: number,
@@ -106,5 +117,21 @@ export class Tensor<D extends DType = DType> implements Disposable {
 
   [Symbol.dispose](): void {
     this.dispose();
+  }
+}
+
+/** An array of a tensor's type over bytes of it. */
+export function viewAs<D extends DType>(dtype: D, buffer: ArrayBuffer): ArrayOf[D] {
+  const make = { f32: Float32Array, u32: Uint32Array, i32: Int32Array }[dtype];
+  return new make(buffer) as ArrayOf[D];
+}
+
+/** The tensors in a value: alone, or within arrays, maps and plain objects. */
+export function* tensorsIn(value: unknown): Generator<Tensor> {
+  if (value instanceof Tensor) yield value;
+  else if (value instanceof Map) for (const item of value.values()) yield* tensorsIn(item);
+  else if (Array.isArray(value)) for (const item of value) yield* tensorsIn(item);
+  else if (value && Object.getPrototypeOf(value) === Object.prototype) {
+    for (const item of Object.values(value)) yield* tensorsIn(item);
   }
 }
