@@ -1,5 +1,6 @@
 import type { ShaderName } from '../shaders/index.ts';
 import type { Gpu } from './gpu.ts';
+import type { Param } from './kernel.ts';
 import {
   batchRuns,
   type GemmPlan,
@@ -291,7 +292,7 @@ export function addPartials(partial: F32, result: F32, chunks: number): void {
 /** Lanes of a sum, the one that takes the first sample, and whether they already hold something. */
 interface Lanes {
   lanes: number;
-  first: number;
+  first: Param;
   accumulate: boolean;
 }
 

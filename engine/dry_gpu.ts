@@ -20,6 +20,8 @@ export class DryGpu extends Gpu {
 
   override write(): void {}
 
+  override clear(): void {}
+
   override kernel(module: ShaderName): Kernel {
     return { name: module } as Kernel;
   }

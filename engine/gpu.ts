@@ -210,6 +210,12 @@ export class Gpu {
     this.commands.upload(tensor.pooled.buffer, tensor.offset * 4, buffer, byteOffset, byteLength);
   }
 
+  /** Sets a tensor's values to zero. @throws FathomError `not-capturable` */
+  clear(tensor: Tensor): void {
+    if (this.noting) throw notCapturable('A tensor was cleared', 'Use fill, or clear it before');
+    this.commands.forCopies().clearBuffer(tensor.pooled.buffer, tensor.offset * 4, tensor.bytes);
+  }
+
   /** The kernel of a shader module under conditions, compiled on first use. */
   kernel(module: ShaderName, conditions: Conditions = {}): Kernel {
     const name = kernelName(module, conditions);

@@ -1,4 +1,5 @@
 import { addPartials, type ConvGeometry } from './convolution.ts';
+import type { Param } from './kernel.ts';
 import { overSamples } from './over_samples.ts';
 import { type Family, planLanes } from './planner.ts';
 import type { SampleSum } from './sample_sums.ts';
@@ -191,7 +192,7 @@ function addWeightGradients(
   sums: F32,
   squared: boolean,
   g: GroupedGeometry,
-  { lanes, first, accumulate }: { lanes: number; first: number; accumulate: boolean },
+  { lanes, first, accumulate }: { lanes: number; first: Param; accumulate: boolean },
 ): void {
   const { gpu } = sums;
   const { family, depthwise, vec4, columns, steps, size } = planOf(parts.image, g);

@@ -4,7 +4,7 @@ import type { Tensor } from './tensor.ts';
 
 /** Updates parameters in place on the GPU from their gradients. */
 export interface Optimizer extends Disposable {
-  /** One update; `gradients` in the order of the parameters the optimiser was made for. */
+  /** One update; `gradients` in the order of the parameters the optimiser was made for. May be captured. */
   step(gradients: readonly Tensor<'f32'>[]): void;
 }
 
@@ -45,21 +45,20 @@ export function adam(gpu: Gpu, parameters: readonly F32[], options: AdamOptions 
   const first = parameters.map((parameter) => fill(gpu, parameter.shape, 0));
   const second = parameters.map((parameter) => fill(gpu, parameter.shape, 0));
   let t = 0;
+  let rate = 0;
+  let inverseRoot = 0;
   return optimizer([...first, ...second], (gradients) => {
-    t++;
+    gpu.eachRun(() => {
+      t++;
+      rate = learningRate / (1 - beta1 ** t);
+      inverseRoot = 1 / Math.sqrt(1 - beta2 ** t);
+    });
     for (const [i, weights] of parameters.entries()) {
       const count = Math.ceil(weights.size / 4);
       gpu.dispatch(
         gpu.kernel('adam'),
         { gradient: gradients[i]!, first: first[i]!, second: second[i]!, weights },
-        {
-          count,
-          rate: learningRate / (1 - beta1 ** t),
-          beta1,
-          beta2,
-          epsilon,
-          inverse_root: 1 / Math.sqrt(1 - beta2 ** t),
-        },
+        { count, rate: () => rate, beta1, beta2, epsilon, inverse_root: () => inverseRoot },
         Math.ceil(count / 64),
       );
     }

@@ -35,10 +35,11 @@ export class SampleSum {
    * @param count a number that does not depend on the batch (see `planLanes`)
    * @returns `sums` [count, ...shape of a lane], zeros at first
    */
-  take(count: number, start: number, layout?: LaneLayout): { sums: Tensor<'f32'>; first: number } {
+  take(count: number, start: number, layout?: LaneLayout): { sums: Tensor<'f32'>; first: () => number } {
     this.layout = layout;
-    this.lanes ??= this.gpu.keep(fill(this.gpu, [count, ...(layout?.shape ?? this.shape)], 0));
-    return { sums: this.lanes, first: (this.before() + start) % count };
+    const make = () => fill(this.gpu, [count, ...(layout?.shape ?? this.shape)], 0);
+    this.lanes ??= this.gpu.keep(this.gpu.aside(make));
+    return { sums: this.lanes, first: () => (this.before() + start) % count };
   }
 
   /** The lanes' total, in the parameter's shape; zeros where nothing was added. */
@@ -49,6 +50,11 @@ export class SampleSum {
     const result = this.gpu.empty(this.shape, 'f32');
     addPartials(this.lanes, result, count);
     return result;
+  }
+
+  /** Sets the lanes to zero. */
+  clear(): void {
+    if (this.lanes) this.gpu.clear(this.lanes);
   }
 
   dispose(): void {
@@ -63,7 +69,7 @@ export class SampleSums implements Disposable {
   private samples = 0;
 
   constructor(
-    gpu: Gpu,
+    private readonly gpu: Gpu,
     readonly parameters: readonly Tensor<'f32'>[],
     readonly summand: Summand,
   ) {
@@ -82,7 +88,15 @@ export class SampleSums implements Disposable {
 
   /** Notes that a batch has been added. */
   advance(samples: number): void {
-    this.samples += samples;
+    this.gpu.eachRun(() => {
+      this.samples += samples;
+    });
+  }
+
+  /** Starts anew, in the same tensors. */
+  clear(): void {
+    for (const sum of this.sums.values()) sum.clear();
+    this.samples = 0;
   }
 
   /** Totals in the order of the parameters. */

@@ -118,7 +118,11 @@ export class Network implements Disposable {
    */
   forward(tape: Tape, images: Tensor<'f32'>, options: ForwardOptions = {}): Tensor<'f32'> {
     const { training = false, random = new Random(0) } = options;
-    if (training) this.batches++;
+    if (training) {
+      tape.gpu.eachRun(() => {
+        this.batches++;
+      });
+    }
     const tensors = options.replace ? new Map([...this.tensors, ...options.replace]) : this.tensors;
     return this.architecture.module.apply(new Call(tape, tensors, training, random), images);
   }

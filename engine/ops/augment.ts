@@ -1,7 +1,7 @@
 import { FathomError } from '../errors.ts';
 import type { Gpu } from '../gpu.ts';
 import { batchRuns } from '../planner.ts';
-import type { Random } from '../random.ts';
+import type { Random, WordRange } from '../random.ts';
 import type { Tensor } from '../tensor.ts';
 
 export interface AugmentOptions {
@@ -36,14 +36,17 @@ export function augment(
     });
   }
   const result = gpu.empty(images.shape, 'f32');
-  const { key, start } = random.reserve(2 * samples);
+  let drawn: WordRange;
+  gpu.eachRun(() => {
+    drawn = random.reserve(2 * samples);
+  });
   const vec4 = channels % 4 === 0;
   gpu.scope(() => {
     const words = gpu.empty([samples, 2], 'u32');
     gpu.dispatch(
       gpu.kernel('random_bits'),
       { result: words },
-      { pairs: samples, seed: key[0], stream: key[1], start },
+      { pairs: samples, seed: random.seed, stream: random.stream, start: () => drawn.start },
       Math.ceil(samples / 64),
     );
     for (const run of batchRuns(samples, [images.bytes / samples], gpu.maxBindingBytes)) {

@@ -1,5 +1,6 @@
 import { addPartials } from '../convolution.ts';
 import { FathomError } from '../errors.ts';
+import type { Param } from '../kernel.ts';
 import { batchRuns, planLanes } from '../planner.ts';
 import type { SampleSum } from '../sample_sums.ts';
 import type { Tape } from '../tape.ts';
@@ -85,7 +86,7 @@ function runs(upstream: Tensor<'f32'>): { start: number; part: Tensor<'f32'> }[]
 function addSums(
   upstream: Tensor<'f32'>,
   sums: Tensor<'f32'>,
-  { lanes, first, accumulate }: { lanes: number; first: number; accumulate: boolean },
+  { lanes, first, accumulate }: { lanes: number; first: Param; accumulate: boolean },
   squared: boolean,
 ): void {
   const { gpu } = upstream;

@@ -1,6 +1,6 @@
 import { FathomError } from '../errors.ts';
 import { batchRuns } from '../planner.ts';
-import type { Random } from '../random.ts';
+import type { Random, WordRange } from '../random.ts';
 import type { Tape } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
 import { mapElements } from './elementwise.ts';
@@ -38,7 +38,10 @@ function dropoutMask(
   probability: number,
   random: Random,
 ): Tensor<'f32'> {
-  const { key, start } = random.reserve(size);
+  let words: WordRange;
+  gpu.eachRun(() => {
+    words = random.reserve(size);
+  });
   const threshold = Math.min(Math.round(probability * 2 ** 32), 2 ** 32 - 1);
   const mask = gpu.empty(shape, 'f32');
   gpu.scope(() => {
@@ -50,9 +53,9 @@ function dropoutMask(
         { mask: part },
         {
           count: run.count,
-          seed: key[0],
-          stream: key[1],
-          start: start + 2 * run.start,
+          seed: random.seed,
+          stream: random.stream,
+          start: () => words.start + 2 * run.start,
           threshold,
           scale: 1 / (1 - probability),
         },
