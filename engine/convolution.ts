@@ -4,6 +4,7 @@ import type { Param } from './kernel.ts';
 import {
   batchRuns,
   type GemmPlan,
+  gcd,
   type Line,
   planGemm,
   planWeightGradient,
@@ -47,73 +48,80 @@ type WeightSum = 'plain' | 'fisher' | 'squared';
 
 /** Y = conv(X, W). Shapes as in {@link ConvGeometry}; `y` is written. */
 export function convolve(x: F32, weights: F32, y: F32, g: ConvGeometry): void {
-  gemm(
-    x,
-    weights,
-    y,
-    {
-      ...g,
-      columns: g.outChannels,
-      channels: g.inChannels,
-      flipped: false,
-      spread: 1,
-    },
-    g,
-  );
+  const shape = { ...g, columns: g.outChannels, channels: g.inChannels };
+  gemm(x, weights, y, shape, g);
 }
 
-/** dX = the transposed convolution of dY by W: a convolution of dY, spread by the stride, with flipped weights. */
+/**
+ * dX = the transposed convolution of dY by W: for each phase of the stride, a convolution of dY with the taps that its
+ * pixels meet, flipped.
+ */
 export function convolveTransposed(dy: F32, weights: F32, dx: F32, g: ConvGeometry): void {
-  gemm(
-    dy,
-    weights,
-    dx,
-    {
-      samples: g.samples,
-      height: g.outHeight,
-      width: g.outWidth,
-      outHeight: g.height,
-      outWidth: g.width,
-      kernelHeight: g.kernelHeight,
-      kernelWidth: g.kernelWidth,
-      stride: 1,
-      dilation: g.dilation,
-      paddingY: g.dilation * (g.kernelHeight - 1) - g.paddingY,
-      paddingX: g.dilation * (g.kernelWidth - 1) - g.paddingX,
-      columns: g.inChannels,
-      channels: g.outChannels,
-      flipped: true,
-      isLine: g.isLine,
-      spread: g.stride,
-    },
-    g,
-  );
+  const step = g.stride / gcd(g.stride, g.dilation);
+  for (let y = 0; y < Math.min(g.stride, g.height); y++) {
+    for (let x = 0; x < Math.min(g.stride, g.width); x++) {
+      const [down, across] = [
+        phase(y, g.kernelHeight, g.paddingY, g),
+        phase(x, g.kernelWidth, g.paddingX, g),
+      ];
+      const shape: GemmShape = {
+        samples: g.samples,
+        height: g.outHeight,
+        width: g.outWidth,
+        outHeight: Math.ceil((g.height - y) / g.stride),
+        outWidth: Math.ceil((g.width - x) / g.stride),
+        kernelHeight: down.taps,
+        kernelWidth: across.taps,
+        stride: 1,
+        dilation: (g.dilation * step) / g.stride,
+        paddingY: down.padding,
+        paddingX: across.padding,
+        columns: g.inChannels,
+        channels: g.outChannels,
+        isLine: g.isLine,
+        flipped: { step, lastY: down.last, lastX: across.last, y, x },
+      };
+      gemm(dy, weights, dx, shape, g);
+    }
+  }
+}
+
+/** Along one axis: the taps that meet input pixels at `offset` from a multiple of the stride, and where they begin. */
+function phase(
+  offset: number,
+  kernel: number,
+  padding: number,
+  { stride, dilation }: ConvGeometry,
+): { taps: number; last: number; padding: number } {
+  const all = Array.from({ length: kernel }, (_, k) => k);
+  const met = all.filter((k) => (offset + padding - dilation * k) % stride === 0);
+  const last = met.at(-1) ?? 0;
+  return { taps: met.length, last, padding: Math.ceil((dilation * last - offset - padding) / stride) };
 }
 
 interface GemmShape extends PatchGeometry {
   columns: number;
-  isLine?: boolean;
+  isLine?: boolean | undefined;
   /** Channels of the source. */
   channels: number;
-  /** Whether weights are packed for the input gradient. */
-  flipped: boolean;
-  /** Distance of the source's pixels, zeros between them. */
-  spread: number;
+  /** Set for the input gradient: every which tap is used, from which last ones, and the phase of the result. */
+  flipped?: { step: number; lastY: number; lastX: number; y: number; x: number };
 }
 
 function gemm(source: F32, weights: F32, result: F32, shape: GemmShape, g: ConvGeometry): void {
   const { gpu } = source;
-  const line = shape.spread === 1 ? lineOf(shape, shape.channels) : undefined;
+  const strided = shape.flipped !== undefined && g.stride > 1;
   gpu.scope(() => {
     for (const run of sampleRuns(gpu, [source, result], shape)) {
       const rows = run.lines * shape.outHeight * run.size.outWidth;
+      const line = lineOf(shape, shape.channels);
       const plan = planGemm({ rows, columns: shape.columns, line, ...gpu.facts });
-      const packed = packWeights(weights, plan, shape, g);
+      const { packed, steps } = packWeights(weights, plan, shape, g);
       const vec4 = shape.channels % 4 === 0;
       const conditions = {
         CHANNELS_VEC4: vec4,
         COLUMNS_VEC4: shape.columns % 4 === 0,
-        SPREAD: shape.spread > 1,
+        STRIDED: strided,
         TAPS_5: plan.direct && shape.kernelWidth === 5,
         ...familyConditions(plan),
       };
@@ -122,11 +130,17 @@ function gemm(source: F32, weights: F32, result: F32, shape: GemmShape, g: ConvG
         { image: run.of(source), weights: packed, result: run.of(result) },
         {
           ...patchParams({ ...shape, ...run.size }, shape.channels, vec4),
+          ...(strided && {
+            result_height: g.height,
+            result_width: g.width,
+            result_stride: g.stride,
+            result_y: shape.flipped!.y,
+            result_x: shape.flipped!.x,
+          }),
           rows,
           columns: shape.columns,
-          steps: packed.shape[1]!,
+          steps,
           column_tiles: plan.columnTiles,
-          spread: shape.spread,
           samples: run.lines,
           first_lane: 0,
           lanes: 1,
@@ -145,20 +159,26 @@ function kernelOf({ family, direct }: GemmPlan): ShaderName {
   return family === 'tiled' ? 'gemm_tiled' : 'gemm_register';
 }
 
-/** B in the plan's blocks, [column tiles, steps, columns of a tile, blocks of a step and column, 16]. */
-function packWeights(weights: F32, plan: GemmPlan, shape: GemmShape, g: ConvGeometry): F32 {
+/** B in the plan's blocks, [column tiles, steps, columns of a tile, blocks of a step and column, 16], and its steps. */
+function packWeights(weights: F32, plan: GemmPlan, shape: GemmShape, g: ConvGeometry) {
   const { gpu } = weights;
   const vec4 = shape.channels % 4 === 0;
+  const { kernelHeight, kernelWidth, flipped } = shape;
   const [steps, blocks] = plan.direct
     ? vec4
-      ? [(g.kernelHeight * shape.channels) / 4, g.kernelWidth]
-      : [g.kernelHeight * shape.channels, Math.ceil(g.kernelWidth / 4)]
-    : [Math.ceil((g.kernelHeight * g.kernelWidth * shape.channels) / 4), 1];
-  const packed = gpu.empty([plan.columnTiles, steps, plan.tileColumns, blocks, 16], 'f32');
+      ? [(kernelHeight * shape.channels) / 4, kernelWidth]
+      : [kernelHeight * shape.channels, Math.ceil(kernelWidth / 4)]
+    : [Math.ceil((kernelHeight * kernelWidth * shape.channels) / 4), 1];
+  // A phase may have no taps; a binding must still hold a block.
+  const packed = gpu.empty(
+    [plan.columnTiles, Math.max(1, steps), plan.tileColumns, Math.max(1, blocks), 16],
+    'f32',
+  );
+  if (steps === 0) return { packed, steps };
   const count = packed.size / 4;
   gpu.dispatch(
     gpu.kernel('pack_weights', {
-      FLIPPED: shape.flipped,
+      FLIPPED: flipped !== undefined,
       BY_LINES: plan.direct,
       CHANNELS_VEC4: plan.direct && vec4,
     }),
@@ -169,13 +189,18 @@ function packWeights(weights: F32, plan: GemmPlan, shape: GemmShape, g: ConvGeom
       tile_columns: plan.tileColumns,
       in_channels: g.inChannels,
       out_channels: g.outChannels,
-      kernel_height: g.kernelHeight,
-      kernel_width: g.kernelWidth,
+      kernel_height: kernelHeight,
+      kernel_width: kernelWidth,
       blocks,
+      weights_height: g.kernelHeight,
+      weights_width: g.kernelWidth,
+      tap_step: flipped?.step ?? 1,
+      last_y: flipped?.lastY ?? 0,
+      last_x: flipped?.lastX ?? 0,
     },
     Math.ceil(count / 64),
   );
-  return packed;
+  return { packed, steps };
 }
 
 /** dW summed over samples, in `shape`. */
@@ -324,7 +349,6 @@ function addWeightGradients(
       columns: g.outChannels,
       steps: stepsOf(g),
       column_tiles: plan.columnTiles,
-      spread: 1,
       samples: g.samples,
       first_lane: first,
       lanes,
@@ -348,7 +372,7 @@ function weightFacts(gpu: Gpu, g: ConvGeometry) {
 }
 
 /** What direct convolution needs to know, where it is possible. */
-function lineOf(shape: PatchGeometry & { isLine?: boolean }, channels: number): Line | undefined {
+function lineOf(shape: PatchGeometry & { isLine?: boolean | undefined }, channels: number): Line | undefined {
   if (shape.stride !== 1 || shape.dilation !== 1 || shape.isLine) return undefined;
   const { kernelWidth, kernelHeight, outWidth } = shape;
   return { taps: kernelWidth, kernelHeight, outWidth, channels };
@@ -384,6 +408,11 @@ function patchParams(shape: PatchGeometry, channels: number, vec4: boolean): Rec
     dilation: shape.dilation,
     padding_y: shape.paddingY,
     padding_x: shape.paddingX,
+    result_height: shape.outHeight,
+    result_width: shape.outWidth,
+    result_stride: 1,
+    result_y: 0,
+    result_x: 0,
   };
 }
 
@@ -394,7 +423,7 @@ function patchParams(shape: PatchGeometry, channels: number, vec4: boolean): Rec
 function sampleRuns(
   gpu: Gpu,
   tensors: readonly F32[],
-  shape: { width: number; outWidth: number; isLine?: boolean },
+  shape: { width: number; outWidth: number; isLine?: boolean | undefined },
 ): { start: number; lines: number; size: { width: number; outWidth: number }; of: (t: F32) => F32 }[] {
   const batch = tensors[0]!.shape[0]!;
   const perItem = tensors.map((tensor) => tensor.bytes / batch);

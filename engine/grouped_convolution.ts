@@ -1,7 +1,7 @@
 import { addPartials, type ConvGeometry } from './convolution.ts';
 import type { Param } from './kernel.ts';
 import { overSamples } from './over_samples.ts';
-import { type Family, planLanes } from './planner.ts';
+import { type Family, gcd, planLanes } from './planner.ts';
 import type { SampleSum } from './sample_sums.ts';
 import type { Shape, Tensor } from './tensor.ts';
 
@@ -256,8 +256,4 @@ function vectors(outChannels: number, sourceGroup: number, columnGroup: number) 
   const depthwise = sourceGroup === 1 && columnGroup === 1 && outChannels % 4 === 0;
   const vec4 = depthwise || columnGroup % 4 === 0;
   return { depthwise, vec4, unit: vec4 ? 4 : 1 };
-}
-
-function gcd(a: number, b: number): number {
-  return b === 0 ? a : gcd(b, a % b);
 }

@@ -208,6 +208,6 @@ export function batchRuns(
   return runs;
 }
 
-function gcd(a: number, b: number): number {
+export function gcd(a: number, b: number): number {
   return b === 0 ? a : gcd(b, a % b);
 }

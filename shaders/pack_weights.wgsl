@@ -2,7 +2,8 @@
 // the GEMM kernels: blocks of 4 k x 4 columns, `tile_columns` blocks side by side, zero beyond the edges:
 //   packed[(t * steps + s) * tile_columns + c][i][j] = B[4 s + i, 4 (t * tile_columns + c) + j]
 //   forward:           B[(ky, kx, in), out] = W[out, in, ky, kx]
-//   FLIPPED (input gradient): B[(ky, kx, out), in] = W[out, in, kernel_height - 1 - ky, kernel_width - 1 - kx]
+//   FLIPPED (input gradient): B[(ky, kx, out), in] = W[out, in, last_y - tap_step * ky, last_x - tap_step * kx]
+//     with the taps of one phase of a strided convolution, kernel_height x kernel_width of them, from the last
 // BY_LINES (direct_convolution.wgsl): a step s is a line of the kernel and a channel, or a vec4 of channels with
 // CHANNELS_VEC4; each column has `blocks` blocks for it side by side: one a tap with four channels, or one for four taps.
 // Dispatch: one invocation a vec4 of `packed`.
@@ -17,6 +18,11 @@ struct Params {
   kernel_height: u32,
   kernel_width: u32,
   blocks: u32,
+  weights_height: u32,
+  weights_width: u32,
+  tap_step: u32,
+  last_y: u32,
+  last_x: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -41,10 +47,10 @@ fn source(s: u32, b: u32, i: u32) -> Source {
 }
 
 fn element(k: Source, column: u32) -> f32 {
-  @if(FLIPPED) let at = ((k.channel * params.in_channels + column) * params.kernel_height
-    + params.kernel_height - 1u - k.ky) * params.kernel_width + params.kernel_width - 1u - k.kx;
-  @if(!FLIPPED) let at = ((column * params.in_channels + k.channel) * params.kernel_height + k.ky)
-    * params.kernel_width + k.kx;
+  @if(FLIPPED) let at = ((k.channel * params.in_channels + column) * params.weights_height
+    + params.last_y - params.tap_step * k.ky) * params.weights_width + params.last_x - params.tap_step * k.kx;
+  @if(!FLIPPED) let at = ((column * params.in_channels + k.channel) * params.weights_height + k.ky)
+    * params.weights_width + k.kx;
   @if(FLIPPED) let columns = params.in_channels;
   @if(!FLIPPED) let columns = params.out_channels;
   let ok = (k.ky < params.kernel_height) & (k.kx < params.kernel_width) & (column < columns);

@@ -1,10 +1,11 @@
 // The patch matrix A of a convolution, read in place from an NHWC image (implicit im2col):
 //   A[m, k] = image[n, y, x, c],  m = (n, oy, ox),  k = (ky, kx, c),
 //   y = oy * stride - padding_y + ky * dilation,  x likewise,  0 outside the image.
-// Forward reads the layer's input. The input gradient reads the output gradient with SPREAD set: the image is
-// then spread out by `spread` (the layer's stride), with zeros between its pixels. A linear layer is the case
-// of one tap. k is walked four at a time. With CHANNELS_VEC4 (channels % 4 == 0) those four are one vec4 load
-// and `channels` counts vec4s; without it they are four scalar loads, each with its own tap.
+// Forward reads the layer's input. The input gradient reads the output gradient: pixels of the input that are `stride`
+// apart meet the same taps, so each of stride x stride phases is a convolution of its own with some of the taps, and its
+// result is STRIDED (result_store.wgsl). A linear layer is the case of one tap. k is walked four at a time. With
+// CHANNELS_VEC4 (channels % 4 == 0) those four are one vec4 load and `channels` counts vec4s; without it they are four
+// scalar loads, each with its own tap.
 // All index arithmetic is modulo 2^32, so a padded coordinate below zero is a large one and fails `<`.
 
 struct Params {
@@ -23,7 +24,11 @@ struct Params {
   padding_y: u32,
   padding_x: u32,
   dilation: u32,
-  spread: u32,
+  result_height: u32,
+  result_width: u32,
+  result_stride: u32,
+  result_y: u32,
+  result_x: u32,
   samples: u32,
   first_lane: u32,
   lanes: u32,
@@ -39,15 +44,14 @@ struct Params {
 struct Row {
   y: u32,
   x: u32,
-  @if(SPREAD) sample: u32,
-  @if(!SPREAD) base: u32,
+  base: u32,
 }
 
 struct Tap {
   y: u32,
   x: u32,
   channel: u32,
-  @if(!SPREAD) offset: u32,
+  offset: u32,
 }
 
 /// Four consecutive values of k.
@@ -60,13 +64,11 @@ fn row_at(m: u32) -> Row {
   let y = (line % params.out_height) * params.stride - params.padding_y;
   let x = (i % params.out_width) * params.stride - params.padding_x;
   let sample = line / params.out_height;
-  @if(SPREAD) return Row(y, x, sample);
-  @if(!SPREAD) return Row(y, x, ((sample * params.height + y) * params.width + x) * params.channels);
+  return Row(y, x, ((sample * params.height + y) * params.width + x) * params.channels);
 }
 
 fn make_tap(y: u32, x: u32, channel: u32) -> Tap {
-  @if(SPREAD) return Tap(y, x, channel);
-  @if(!SPREAD) return Tap(y, x, channel, (y * params.width + x) * params.channels + channel);
+  return Tap(y, x, channel, (y * params.width + x) * params.channels + channel);
 }
 
 fn tap_at(k: u32) -> Tap {
@@ -101,23 +103,12 @@ fn within_kernel(tap: Tap) -> bool {
 fn inside(row: Row, tap: Tap) -> bool {
   let y = row.y + tap.y;
   let x = row.x + tap.x;
-  @if(SPREAD) {
-    let on_grid = (y % params.spread == 0u) & (x % params.spread == 0u) & within_kernel(tap);
-    return on_grid & (y / params.spread < params.height) & (x / params.spread < params.width);
-  }
   // Past the last k a scalar tap may still lie in the image; with vec4 channels there is no such tail.
-  @if(!SPREAD && CHANNELS_VEC4) return (y < params.height) & (x < params.width);
-  @if(!SPREAD && !CHANNELS_VEC4) return (y < params.height) & (x < params.width) & within_kernel(tap);
+  @if(CHANNELS_VEC4) return (y < params.height) & (x < params.width);
+  @if(!CHANNELS_VEC4) return (y < params.height) & (x < params.width) & within_kernel(tap);
 }
 
-fn address(row: Row, tap: Tap) -> u32 {
-  @if(SPREAD) {
-    let y = (row.y + tap.y) / params.spread;
-    let x = (row.x + tap.x) / params.spread;
-    return ((row.sample * params.height + y) * params.width + x) * params.channels + tap.channel;
-  }
-  @if(!SPREAD) return row.base + tap.offset;
-}
+fn address(row: Row, tap: Tap) -> u32 { return row.base + tap.offset; }
 
 @if(CHANNELS_VEC4) fn load(row: Row, step: Step) -> vec4f {
   let ok = inside(row, step);

@@ -31,7 +31,12 @@ fn gradient_at(pixel: u32, column4: u32, live: bool) -> vec4f {
 
 /// sum + x d^T: rows of the weight gradient (k) are matrix columns, output channels matrix rows.
 fn add_outer(sum: mat4x4f, x: vec4f, d: vec4f) -> mat4x4f {
-  return mat4x4f(sum[0] + x.x * d, sum[1] + x.y * d, sum[2] + x.z * d, sum[3] + x.w * d);
+  return mat4x4f(
+    fma(vec4f(x.x), d, sum[0]),
+    fma(vec4f(x.y), d, sum[1]),
+    fma(vec4f(x.z), d, sum[2]),
+    fma(vec4f(x.w), d, sum[3]),
+  );
 }
 
 fn square(m: mat4x4f) -> mat4x4f {

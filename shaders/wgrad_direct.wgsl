@@ -29,14 +29,19 @@ fn load(at: u32, ok: bool) -> Value {
   return select(Value(), image[select(0u, at, ok)], ok);
 }
 
+/// sum + x0 d0 + x1 d1 + x2 d2 + x3 d3: one input channel of four pixels.
+fn add_row(sum: vec4f, x0: f32, x1: f32, x2: f32, x3: f32, d0: vec4f, d1: vec4f, d2: vec4f, d3: vec4f) -> vec4f {
+  return fma(vec4f(x3), d3, fma(vec4f(x2), d2, fma(vec4f(x1), d1, fma(vec4f(x0), d0, sum))));
+}
+
 /// sum + the outer products of four pixels' inputs and output gradients.
 fn add_four(sum: Block, x0: Value, x1: Value, x2: Value, x3: Value, d0: vec4f, d1: vec4f, d2: vec4f, d3: vec4f) -> Block {
-  @if(!CHANNELS_VEC4) return sum + x0 * d0 + x1 * d1 + x2 * d2 + x3 * d3;
+  @if(!CHANNELS_VEC4) return add_row(sum, x0, x1, x2, x3, d0, d1, d2, d3);
   @if(CHANNELS_VEC4) return mat4x4f(
-    sum[0] + x0.x * d0 + x1.x * d1 + x2.x * d2 + x3.x * d3,
-    sum[1] + x0.y * d0 + x1.y * d1 + x2.y * d2 + x3.y * d3,
-    sum[2] + x0.z * d0 + x1.z * d1 + x2.z * d2 + x3.z * d3,
-    sum[3] + x0.w * d0 + x1.w * d1 + x2.w * d2 + x3.w * d3,
+    add_row(sum[0], x0.x, x1.x, x2.x, x3.x, d0, d1, d2, d3),
+    add_row(sum[1], x0.y, x1.y, x2.y, x3.y, d0, d1, d2, d3),
+    add_row(sum[2], x0.z, x1.z, x2.z, x3.z, d0, d1, d2, d3),
+    add_row(sum[3], x0.w, x1.w, x2.w, x3.w, d0, d1, d2, d3),
   );
 }
 
