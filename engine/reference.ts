@@ -22,6 +22,15 @@ export function array64(shape: Shape, data?: ArrayLike<number>): Array64 {
   return { shape, data: data ? Float64Array.from(data) : new Float64Array(sizeOf(shape)) };
 }
 
+/** A bias, and then an op of one input on the sum. */
+export function afterBias(op: ReferenceOp): ReferenceOp {
+  const add = reference.bias();
+  return {
+    forward: (x, b) => op.forward(add.forward(x!, b!)),
+    gradient: ([x, b], upstream) => add.gradient([x!, b!], op.gradient([add.forward(x!, b!)], upstream)[0]!),
+  };
+}
+
 /**
  * Every op of engine/ops by its name there, as a function of that op's options. Layouts, shapes and rules (which of
  * equal maxima wins, NaN kept by relu) are those the ops document; inputs are taken to fit, so nothing is checked.
@@ -34,6 +43,8 @@ export const reference = {
   ...poolingReference,
 
   /** Inputs: x [..., channels], b [channels]. */
+  biasRelu: (): ReferenceOp => afterBias(reference.relu()),
+
   bias(): ReferenceOp {
     return {
       forward: (x, b) => map(x!, (value, i) => value + b!.data[i % b!.data.length]!),

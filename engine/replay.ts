@@ -1,5 +1,5 @@
 import { FathomError } from './errors.ts';
-import { type Array64, array64, type ReferenceOp, reference } from './reference.ts';
+import { type Array64, afterBias, array64, type ReferenceOp, reference } from './reference.ts';
 import type { Operation, Tape } from './tape.ts';
 import { sizeOf, Tensor } from './tensor.ts';
 
@@ -72,6 +72,7 @@ export class Replay {
 /** Ops with kinks, and the value they rise to. */
 const RECTIFIERS: ReadonlyMap<string, number> = new Map([
   ['relu', Number.POSITIVE_INFINITY],
+  ['biasRelu', Number.POSITIVE_INFINITY],
   ['relu6', 6],
 ]);
 
@@ -81,7 +82,7 @@ async function rectifierOf({ op, output }: Operation): Promise<ReferenceOp> {
   const most = RECTIFIERS.get(op)!;
   const slope = (i: number) => Number(y[i]! > 0 && y[i]! < most);
   const offset = (i: number) => (y[i]! >= most ? most : 0);
-  return {
+  const rectifier: ReferenceOp = {
     forward: (x) =>
       array64(
         x!.shape,
@@ -94,6 +95,7 @@ async function rectifierOf({ op, output }: Operation): Promise<ReferenceOp> {
       ),
     ],
   };
+  return op === 'biasRelu' ? afterBias(rectifier) : rectifier;
 }
 
 async function onCpu(setting: unknown): Promise<unknown> {

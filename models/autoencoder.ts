@@ -24,14 +24,10 @@ export function taskonomyFc(size: number): Architecture {
     target: [size, size, 3],
     module: chain(
       flattenLayer(),
-      ['fc1', linearLayer(values, 512)],
-      reluLayer(),
-      ['fc2', linearLayer(512, 128)],
-      reluLayer(),
-      ['fc3', linearLayer(128, 512)],
-      reluLayer(),
-      ['fc4', linearLayer(512, values)],
-      reluLayer(),
+      ['fc1', linearLayer(values, 512, { relu: true })],
+      ['fc2', linearLayer(512, 128, { relu: true })],
+      ['fc3', linearLayer(128, 512, { relu: true })],
+      ['fc4', linearLayer(512, values, { relu: true })],
       unflattenLayer([size, size, 3]),
     ),
     head: [],
@@ -48,7 +44,7 @@ export function taskonomyConv(size: number): Architecture {
   const reduced = size / 8;
   const values = 64 * reduced * reduced;
   const down = (from: number, to: number) =>
-    conv2dLayer({ in: from, out: to, kernel: 3, stride: 2, padding: 1 });
+    conv2dLayer({ in: from, out: to, kernel: 3, stride: 2, padding: 1, relu: true });
   const up = (from: number, to: number) =>
     convTranspose2dLayer({ in: from, out: to, kernel: 4, stride: 2, padding: 1 });
   return {
@@ -58,16 +54,11 @@ export function taskonomyConv(size: number): Architecture {
     target: [size, size, 3],
     module: chain(
       ['conv1', down(3, 16)],
-      reluLayer(),
       ['conv2', down(16, 32)],
-      reluLayer(),
       ['conv3', down(32, 64)],
-      reluLayer(),
       flattenLayer(),
-      ['fc1', linearLayer(values, 128)],
-      reluLayer(),
-      ['fc2', linearLayer(128, values)],
-      reluLayer(),
+      ['fc1', linearLayer(values, 128, { relu: true })],
+      ['fc2', linearLayer(128, values, { relu: true })],
       unflattenLayer([reduced, reduced, 64]),
       ['deconv1', up(64, 32)],
       reluLayer(),

@@ -1,15 +1,11 @@
-import { conv2dLayer, flattenLayer, linearLayer, maxpoolLayer, reluLayer } from './layers.ts';
+import { conv2dLayer, flattenLayer, linearLayer } from './layers.ts';
 import { chain, type Module } from './module.ts';
 import type { Architecture } from './network.ts';
 
 function small(classes: number): Module {
   return chain(
-    ['conv1', conv2dLayer({ in: 1, out: 8, kernel: 5, padding: 2 })],
-    reluLayer(),
-    maxpoolLayer(2),
-    ['conv2', conv2dLayer({ in: 8, out: 16, kernel: 5, padding: 2 })],
-    reluLayer(),
-    maxpoolLayer(2),
+    ['conv1', conv2dLayer({ in: 1, out: 8, kernel: 5, padding: 2, pool: 2, relu: true })],
+    ['conv2', conv2dLayer({ in: 8, out: 16, kernel: 5, padding: 2, pool: 2, relu: true })],
     flattenLayer(),
     ['fc', linearLayer(784, classes)],
   );
@@ -51,10 +47,8 @@ export function mlp(classes = 10): Architecture {
     classes,
     module: chain(
       flattenLayer(),
-      ['fc1', linearLayer(784, 256)],
-      reluLayer(),
-      ['fc2', linearLayer(256, 128)],
-      reluLayer(),
+      ['fc1', linearLayer(784, 256, { relu: true })],
+      ['fc2', linearLayer(256, 128, { relu: true })],
       ['fc3', linearLayer(128, classes)],
     ),
     head: ['fc3.weight', 'fc3.bias'],

@@ -45,7 +45,7 @@ export function densenet121({ classes, stem }: NetworkOptions): Architecture {
     classes,
     module: chain(['features', chain(...features)], reluLayer(), adaptiveAvgpoolLayer(1), flattenLayer(), [
       'classifier',
-      linearLayer(channels, classes, pytorchDefault),
+      linearLayer(channels, classes, { initialise: pytorchDefault }),
     ]),
     head: ['classifier.weight', 'classifier.bias'],
   };

@@ -4,6 +4,7 @@ import {
   batchNorm,
   batchNormTraining,
   bias,
+  biasRelu,
   conv2d,
   convTranspose2d,
   dropout,
@@ -41,18 +42,26 @@ export interface Conv2dLayer {
   bias?: boolean;
   /** Of the weight; defaults to PyTorch's, and a given one makes the bias start at 0, as torchvision does. */
   initialise?: Initialiser;
+  /**
+   * Rectifies the output, in the pass that adds the bias; of a biased layer. Before it `pool` takes the maximum over
+   * square windows of that size: the same values as pooling last, with less to add to and to rectify.
+   */
+  relu?: boolean;
+  pool?: number;
 }
 
 /** `weight` [out, in / groups, kernel, kernel] and `bias` [out]. */
 export function conv2dLayer(layer: Conv2dLayer): Module {
   const { in: inChannels, out, kernel, groups = 1, bias: biased = true, initialise } = layer;
-  const { stride = 1, padding = 0, dilation = 1 } = layer;
+  const { stride = 1, padding = 0, dilation = 1, relu: rectified, pool } = layer;
+  const addBias = rectified ? biasRelu : bias;
   const shape = [out, inChannels / groups, kernel, kernel];
   return {
     tensors: weightAndBias(shape, out, biased, initialise),
     apply(call, x) {
-      const y = conv2d(call.tape, x, call.tensor('weight'), { stride, padding, dilation, groups });
-      return biased ? bias(call.tape, y, call.tensor('bias')) : y;
+      const full = conv2d(call.tape, x, call.tensor('weight'), { stride, padding, dilation, groups });
+      const y = pool ? maxpool2d(call.tape, full, { kernel: pool }) : full;
+      return biased ? addBias(call.tape, y, call.tensor('bias')) : y;
     },
   };
 }
@@ -87,11 +96,16 @@ export function convTranspose2dLayer(layer: ConvTranspose2dLayer): Module {
   };
 }
 
-/** Fully connected: `weight` [out, in] and `bias` [out]. `initialise` as in {@link Conv2dLayer}. */
-export function linearLayer(inFeatures: number, outFeatures: number, initialise?: Initialiser): Module {
+/** Fully connected: `weight` [out, in] and `bias` [out]. `initialise` and `relu` as in {@link Conv2dLayer}. */
+export function linearLayer(
+  inFeatures: number,
+  outFeatures: number,
+  options: Pick<Conv2dLayer, 'initialise' | 'relu'> = {},
+): Module {
+  const addBias = options.relu ? biasRelu : bias;
   return {
-    tensors: weightAndBias([outFeatures, inFeatures], outFeatures, true, initialise),
-    apply: (call, x) => bias(call.tape, linear(call.tape, x, call.tensor('weight')), call.tensor('bias')),
+    tensors: weightAndBias([outFeatures, inFeatures], outFeatures, true, options.initialise),
+    apply: (call, x) => addBias(call.tape, linear(call.tape, x, call.tensor('weight')), call.tensor('bias')),
   };
 }
 

@@ -48,7 +48,7 @@ export function mobilenetV2({ classes, stem }: NetworkOptions): Architecture {
       adaptiveAvgpoolLayer(1),
       flattenLayer(),
       dropoutLayer(0.2),
-      ['classifier', chain(['1', linearLayer(LAST, classes, normal(0.01))])],
+      ['classifier', chain(['1', linearLayer(LAST, classes, { initialise: normal(0.01) })])],
     ),
     head: ['classifier.1.weight', 'classifier.1.bias'],
   };

@@ -51,7 +51,7 @@ export function vgg16Bn({ classes, stem }: NetworkOptions): Architecture {
     }
   }
   const numbered = chain(...features.map((part, i) => [String(i), part] as Part));
-  const linear = (from: number, to: number) => linearLayer(from, to, normal(0.01));
+  const linear = (from: number, to: number) => linearLayer(from, to, { initialise: normal(0.01) });
   const classifier = chain(
     ['0', linear(512 * 7 * 7, 4096)],
     reluLayer(),

@@ -1,6 +1,7 @@
 // Gradient of a bias that is added along the last axis, per lane of samples:
 //   plain:  G[c] = sum over n of g_n[c],    g_n[c] = sum over pixels p of n of dY[p, c]
 //   FISHER: F[c] = sum over n of g_n[c]^2
+// RECTIFIED: dY passes only where the rectified output is positive.
 // n = lane, lane + lanes, ...; a lane a sample gives explicit per-sample gradients. With ACCUMULATE a lane starts from
 // what it holds; `first_lane` is the lane of sample 0. Lanes are added by partial_sum.wgsl.
 // Dispatch: lanes * channels invocations, channels fastest.
@@ -17,6 +18,7 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> gradient: array<f32>;
 @group(0) @binding(2) var<storage, read_write> partial: array<f32>;
+@if(RECTIFIED) @group(0) @binding(3) var<storage, read> rectified: array<f32>;
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
@@ -30,7 +32,8 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     var sum = 0.0;
     var at = n * params.pixels * params.channels + i % params.channels;
     for (var p = 0u; p < params.pixels; p++) {
-      sum += gradient[at];
+      @if(!RECTIFIED) { sum += gradient[at]; }
+      @if(RECTIFIED) { sum += select(0.0, gradient[at], rectified[at] > 0.0); }
       at += params.channels;
     }
     @if(FISHER) { total += sum * sum; }

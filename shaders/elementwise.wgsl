@@ -1,7 +1,7 @@
 // One elementwise map over vec4s, chosen by condition; the table of forward and derivative expressions.
 //   ADD            a + b                        MULTIPLY       a * b
 //   SCALE          scale * a                    SQUARE         a * a
-//   ADD_BIAS       a + b[i mod channels]        FILL           scale
+//   ADD_BIAS       a + b[i mod channels], with RECTIFY RELU of it         FILL  scale
 // Activations of a, NaN kept, and with _GRADIENT a times their derivative:
 //   RELU           max(a, 0)                    by b = Y: 1 where Y > 0, else 0
 //   RELU6          min(max(a, 0), 6)            by b = Y: 1 where 0 < Y < 6, else 0
@@ -23,6 +23,11 @@ struct Params {
 @if(BINARY && (!ADD_BIAS || CHANNELS_VEC4)) @group(0) @binding(2) var<storage, read> b: array<vec4f>;
 @if(ADD_BIAS && !CHANNELS_VEC4) @group(0) @binding(2) var<storage, read> b: array<f32>;
 @group(0) @binding(3) var<storage, read_write> result: array<vec4f>;
+
+fn rectify(x: vec4f) -> vec4f {
+  @if(RECTIFY) return select(x, vec4f(), x < vec4f());
+  @if(!RECTIFY) return x;
+}
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
@@ -58,13 +63,13 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     let x = a[i];
     result[i] = x * x;
   }
-  @if(ADD_BIAS && CHANNELS_VEC4) { result[i] = a[i] + b[i % params.channels]; }
+  @if(ADD_BIAS && CHANNELS_VEC4) { result[i] = rectify(a[i] + b[i % params.channels]); }
   @if(ADD_BIAS && !CHANNELS_VEC4) {
     let c = (4u * i) % params.channels;
     let c1 = select(c + 1u, 0u, c + 1u == params.channels);
     let c2 = select(c1 + 1u, 0u, c1 + 1u == params.channels);
     let c3 = select(c2 + 1u, 0u, c2 + 1u == params.channels);
-    result[i] = a[i] + vec4f(b[c], b[c1], b[c2], b[c3]);
+    result[i] = rectify(a[i] + vec4f(b[c], b[c1], b[c2], b[c3]));
   }
   @if(FILL) { result[i] = vec4f(params.scale); }
 }

@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import {
   add,
   bias,
+  biasRelu,
   conv2d,
   countNonFinite,
   flatten,
@@ -276,19 +277,24 @@ for (const [family, gpu] of Object.entries(families)) {
 describe('ops that are the same in both families', () => {
   const gpu = families.register;
 
-  const biasCase = (x: ImageCase, random: Random): Case => ({
-    expected: reference.bias(),
-    apply: (tape, a, b) => bias(tape, a!, b!),
-    inputs: [gaussian(random, shapeOf(x)), gaussian(random, [x.channels])],
-  });
+  for (const [name, expected, apply] of [
+    ['bias', reference.bias(), bias],
+    ['biasRelu', reference.biasRelu(), biasRelu],
+  ] as const) {
+    const biasCase = (x: ImageCase, random: Random): Case => ({
+      expected,
+      apply: (tape, a, b) => apply(tape, a!, b!),
+      inputs: [gaussian(random, shapeOf(x)), gaussian(random, [x.channels])],
+    });
 
-  test('bias: output and gradients', () =>
-    property(images, 30, (x, random) => checkInMidGraph(gpu, biasCase(x, random), random)));
+    test(`${name}: output and gradients`, () =>
+      property(images, 30, (x, random) => checkInMidGraph(gpu, biasCase(x, random), random)));
 
-  test('bias: per-sample gradients and their squares', () =>
-    property(images, 20, (x, random) => checkPerSample(gpu, biasCase(x, random), random), [
-      { samples: 100, height: 2, width: 1, channels: 40, seed: 5 },
-    ]));
+    test(`${name}: per-sample gradients and their squares`, () =>
+      property(images, 20, (x, random) => checkPerSample(gpu, biasCase(x, random), random), [
+        { samples: 100, height: 2, width: 1, channels: 40, seed: 5 },
+      ]));
+  }
 
   test('maxpool2d: output and gradients, ties among them', () =>
     property(

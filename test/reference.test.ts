@@ -50,6 +50,7 @@ const ops: [string, ReferenceOp, ...Shape[]][] = [
   ['upsample2d', reference.upsample2d(3), [2, 2, 3, 2]],
   ['concatenate', reference.concatenate(), [2, 3, 1], [2, 3, 4], [2, 3, 2]],
   ['bias', reference.bias(), [2, 3, 2, 3], [3]],
+  ['biasRelu', reference.biasRelu(), [2, 3, 2, 3], [3]],
   ['relu', reference.relu(), [12]],
   ['add', reference.add(), [5], [5]],
   ['multiply', reference.multiply(), [5], [5]],

@@ -14,55 +14,79 @@ import { mapElements } from './elementwise.ts';
  * @throws FathomError `shape-mismatch`
  */
 export function bias(tape: Tape, x: Tensor<'f32'>, b: Tensor<'f32'>): Tensor<'f32'> {
-  const channels = b.size;
-  if (b.shape.length !== 1 || x.shape.at(-1) !== channels) {
-    throw new FathomError({
-      code: 'shape-mismatch',
-      message: `bias cannot add a vector of shape [${b.shape}] to an input of shape [${x.shape}]`,
-      fix: 'Give one entry for each of the last axis',
-    });
-  }
+  requireFit(x, b);
   const y = mapElements(tape.gpu, 'ADD_BIAS', x, b);
   return tape.record('bias', [x, b], y, {
-    gradient: (i, upstream) => (i === 0 ? upstream.reshape(x.shape) : summed(upstream, channels)),
+    gradient: (i, upstream) => (i === 0 ? upstream.reshape(x.shape) : summed(upstream, b.size)),
     parameters: {
       1: {
-        perSample: perSampleBias,
-        accumulate: accumulateBias,
+        perSample: (upstream) => perSampleBias(upstream),
+        accumulate: (upstream, sum) => accumulateBias(upstream, sum),
       },
     },
   });
 }
 
-/** Each sample's sums over the axes between the first and the last, [samples, channels]. */
-export function perSampleBias(upstream: Tensor<'f32'>): Tensor<'f32'> {
+/**
+ * max(x + b, 0), keeping NaN, in one pass: {@link bias} and then a rectifier.
+ * @throws FathomError `shape-mismatch`
+ */
+export function biasRelu(tape: Tape, x: Tensor<'f32'>, b: Tensor<'f32'>): Tensor<'f32'> {
+  requireFit(x, b);
+  const y = mapElements(tape.gpu, 'ADD_BIAS_RELU', x, b);
+  return tape.record('biasRelu', [x, b], y, {
+    gradient: (i, upstream) =>
+      i === 0 ? mapElements(tape.gpu, 'RELU_GRADIENT', upstream, y) : summed(upstream, b.size, y),
+    parameters: {
+      1: {
+        perSample: (upstream) => perSampleBias(upstream, y),
+        accumulate: (upstream, sum) => accumulateBias(upstream, sum, y),
+      },
+    },
+  });
+}
+
+function requireFit(x: Tensor, b: Tensor): void {
+  if (b.shape.length === 1 && x.shape.at(-1) === b.size) return;
+  throw new FathomError({
+    code: 'shape-mismatch',
+    message: `bias cannot add a vector of shape [${b.shape}] to an input of shape [${x.shape}]`,
+    fix: 'Give one entry for each of the last axis',
+  });
+}
+
+/**
+ * Each sample's sums over the axes between the first and the last, [samples, channels].
+ * @param rectified of the same shape: only where it is positive does the gradient pass
+ */
+export function perSampleBias(upstream: Tensor<'f32'>, rectified?: Tensor<'f32'>): Tensor<'f32'> {
   const samples = upstream.shape[0]!;
   const result = upstream.gpu.empty([samples, upstream.shape.at(-1)!], 'f32');
-  addSums(upstream, result, { lanes: samples, first: 0, accumulate: false }, false);
+  addSums({ gradient: upstream, rectified }, result, { lanes: samples, first: 0, accumulate: false }, false);
   return result;
 }
 
-function summed(upstream: Tensor<'f32'>, channels: number): Tensor<'f32'> {
+function summed(upstream: Tensor<'f32'>, channels: number, rectified?: Tensor<'f32'>): Tensor<'f32'> {
   const { gpu } = upstream;
   const result = gpu.empty([channels], 'f32');
   gpu.scope(() => {
     const lanes = Math.min(upstream.shape[0]!, lanesOf(upstream, channels));
     const sums = lanes === 1 ? result : gpu.empty([lanes, channels], 'f32');
-    for (const [i, { start, part }] of runs(upstream).entries()) {
-      addSums(part, sums, { lanes, first: start % lanes, accumulate: i > 0 }, false);
+    for (const [i, { start, parts }] of runs(upstream, rectified).entries()) {
+      addSums(parts, sums, { lanes, first: start % lanes, accumulate: i > 0 }, false);
     }
     if (lanes > 1) addPartials(sums, result, lanes);
   });
   return result;
 }
 
-/** Adds each sample's sums over those axes, or their squares, to a running sum. */
-export function accumulateBias(upstream: Tensor<'f32'>, sum: SampleSum): void {
+/** Adds each sample's sums over those axes, or their squares, to a running sum; `rectified` as above. */
+export function accumulateBias(upstream: Tensor<'f32'>, sum: SampleSum, rectified?: Tensor<'f32'>): void {
   const lanes = lanesOf(upstream, sum.shape[0]!);
   upstream.gpu.scope(() => {
-    for (const { start, part } of runs(upstream)) {
+    for (const { start, parts } of runs(upstream, rectified)) {
       const { sums, first } = sum.take(lanes, start);
-      addSums(part, sums, { lanes, first, accumulate: true }, sum.summand === 'square');
+      addSums(parts, sums, { lanes, first, accumulate: true }, sum.summand === 'square');
     }
   });
 }
@@ -75,27 +99,40 @@ function lanesOf({ gpu }: Tensor, channels: number): number {
   });
 }
 
-function runs(upstream: Tensor<'f32'>): { start: number; part: Tensor<'f32'> }[] {
+/** A gradient, and what it is masked by. */
+interface Parts {
+  gradient: Tensor<'f32'>;
+  rectified: Tensor<'f32'> | undefined;
+}
+
+function runs(upstream: Tensor<'f32'>, rectified?: Tensor<'f32'>): { start: number; parts: Parts }[] {
   const samples = upstream.shape[0]!;
   return batchRuns(samples, [upstream.bytes / samples], upstream.gpu.maxBindingBytes).map(
-    ({ start, count }) => ({ start, part: upstream.slice(start, count) }),
+    ({ start, count }) => ({
+      start,
+      parts: { gradient: upstream.slice(start, count), rectified: rectified?.slice(start, count) },
+    }),
   );
 }
 
 /** Adds sums over pixels, or their squares, to lanes of sums over samples. */
 function addSums(
-  upstream: Tensor<'f32'>,
+  { gradient, rectified }: Parts,
   sums: Tensor<'f32'>,
   { lanes, first, accumulate }: { lanes: number; first: Param; accumulate: boolean },
   squared: boolean,
 ): void {
-  const { gpu } = upstream;
-  const samples = upstream.shape[0]!;
-  const channels = upstream.shape.at(-1)!;
+  const { gpu } = gradient;
+  const samples = gradient.shape[0]!;
+  const channels = gradient.shape.at(-1)!;
   gpu.dispatch(
-    gpu.kernel('bias_gradient', { FISHER: squared, ACCUMULATE: accumulate }),
-    { gradient: upstream, partial: sums },
-    { channels, pixels: upstream.size / samples / channels, samples, first_lane: first, lanes },
+    gpu.kernel('bias_gradient', {
+      FISHER: squared,
+      ACCUMULATE: accumulate,
+      RECTIFIED: rectified !== undefined,
+    }),
+    { gradient, partial: sums, ...(rectified && { rectified }) },
+    { channels, pixels: gradient.size / samples / channels, samples, first_lane: first, lanes },
     Math.ceil(sums.size / 64),
   );
 }

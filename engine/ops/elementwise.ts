@@ -1,5 +1,6 @@
 import { FathomError } from '../errors.ts';
 import type { Gpu } from '../gpu.ts';
+import type { Conditions } from '../kernel.ts';
 import { batchRuns } from '../planner.ts';
 import type { Tape } from '../tape.ts';
 import { type Shape, sizeOf, type Tensor } from '../tensor.ts';
@@ -7,7 +8,7 @@ import { type Shape, sizeOf, type Tensor } from '../tensor.ts';
 /** Rows of the table that have a `_GRADIENT` row beside them. */
 export type Activation = 'RELU' | 'RELU6' | 'SIGMOID' | 'TANH' | 'GELU' | 'SILU';
 type Map1 = Activation | 'SCALE' | 'SQUARE';
-type Map2 = `${Activation}_GRADIENT` | 'ADD' | 'MULTIPLY' | 'ADD_BIAS';
+type Map2 = `${Activation}_GRADIENT` | 'ADD' | 'MULTIPLY' | 'ADD_BIAS' | 'ADD_BIAS_RELU';
 
 const WORKGROUP = 64;
 
@@ -19,16 +20,18 @@ export function mapElements(
   b?: Tensor<'f32'>,
   scale = 1,
 ): Tensor<'f32'> {
-  const channels = map === 'ADD_BIAS' ? b!.size : 1;
+  const isBias = map === 'ADD_BIAS' || map === 'ADD_BIAS_RELU';
+  const channels = isBias ? b!.size : 1;
   const result = gpu.empty(a.shape, 'f32');
   const items = a.size / channels;
-  const vec4 = map === 'ADD_BIAS' && channels % 4 === 0;
-  const kernel = gpu.kernel('elementwise', { [map]: true, BINARY: b !== undefined, CHANNELS_VEC4: vec4 });
+  const vec4 = isBias && channels % 4 === 0;
+  const row: Conditions = isBias ? { ADD_BIAS: true, RECTIFY: map === 'ADD_BIAS_RELU' } : { [map]: true };
+  const kernel = gpu.kernel('elementwise', { ...row, BINARY: b !== undefined, CHANNELS_VEC4: vec4 });
   gpu.scope(() => {
     for (const run of batchRuns(items, [channels * 4], gpu.maxBindingBytes)) {
       const part = (t: Tensor<'f32'>) => t.reshape([items, channels]).slice(run.start, run.count);
       const count = Math.ceil((run.count * channels) / 4);
-      const right = map === 'ADD_BIAS' ? b : b && part(b);
+      const right = isBias ? b : b && part(b);
       gpu.dispatch(
         kernel,
         { a: part(a), result: part(result), ...(right && { b: right }) },
