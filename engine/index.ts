@@ -14,7 +14,7 @@ export {
   type NormOptions,
   updateRunning,
 } from './ops/batch_norm.ts';
-export { bias } from './ops/bias.ts';
+export { bias, biasRelu } from './ops/bias.ts';
 export { binaryCrossEntropy } from './ops/binary_cross_entropy.ts';
 export { concatenate } from './ops/concatenate.ts';
 export { type ConvTranspose2dOptions, convTranspose2d } from './ops/conv_transpose2d.ts';
