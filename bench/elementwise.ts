@@ -16,7 +16,7 @@ import {
   type Tensor,
 } from '../engine/index.ts';
 import { normal } from './matmul.ts';
-import type { Case } from './measure.ts';
+import { type Case, withoutRunning } from './measure.ts';
 
 type F32 = Tensor<'f32'>;
 
@@ -57,7 +57,10 @@ export function elementwiseCases(): Case[] {
   ];
 }
 
-/** An op forward and back over one stack of images; `passes` are tensors of its size read or written. */
+/**
+ * An op on one stack of images, alone and with its gradient, which may share what it computes with other gradients of
+ * the same forward run. `passes` are tensors of the images' size read or written.
+ */
 function both(
   name: string,
   forwardPasses: number,
@@ -74,15 +77,18 @@ function both(
       },
     },
     {
-      name: `${name}, gradient`,
-      bytes: 4 * SIZE * backwardPasses,
+      name: `${name}, forward and gradient`,
+      bytes: 4 * SIZE * (forwardPasses + backwardPasses),
       prepare(gpu) {
         const [op, x] = [make(gpu), normal(gpu, IMAGES)];
-        const tape = new Tape(gpu).watch([x]);
-        const y = op(tape, x);
-        const upstream = normal(gpu, y.shape);
-        const { rule } = tape.operations[0]!;
-        return () => gpu.scope(() => void rule.gradient(0, upstream));
+        const { shape } = withoutRunning(gpu, () => op(new Tape(gpu), x));
+        const upstream = normal(gpu, shape);
+        return () =>
+          gpu.scope(() => {
+            const tape = new Tape(gpu).watch([x]);
+            op(tape, x);
+            tape.operations[0]!.rule.gradient(0, upstream);
+          });
       },
     },
   ];

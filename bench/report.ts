@@ -93,7 +93,7 @@ function adapterSection({ name, runs, cases, races }: Adapter): string[] {
     ...section('Beside other libraries', [...races.values()], raceTables),
     ...section('Kernels', of('matmul', 'convolution'), kernelTable),
     ...section('What moves memory', of('elementwise'), memoryTable),
-    ...section('Whole steps', of('steps'), stepTable),
+    ...section('Whole steps', of('steps', 'resnet'), stepTable),
     ...section('Growth with batch, images and pairs', of('batches', 'growth'), growthTable),
   ];
 }

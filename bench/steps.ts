@@ -17,13 +17,14 @@ const IMAGES = [64, 128, 256, 512];
 const PAIRS = [1, 2, 4, 8];
 const PAIR_IMAGES = 64;
 
-/** Whole steps: training, a plain gradient pass and a Fisher pass of each network. */
+/** Whole steps of the small networks: training, a plain gradient pass and a Fisher pass. */
 export function stepCases(): Case[] {
-  return [
-    ...networkCases(cnn(), BATCH),
-    ...networkCases(mlp(), BATCH),
-    ...networkCases(resnet18({ classes: 10, stem: 'cifar' }), RESNET_BATCH),
-  ];
+  return [...networkCases(cnn(), BATCH), ...networkCases(mlp(), BATCH)];
+}
+
+/** The same of a large network. */
+export function resnetCases(): Case[] {
+  return networkCases(resnet18({ classes: 10, stem: 'cifar' }), RESNET_BATCH);
 }
 
 /** The cnn's gradient and Fisher pass by batch size: the time an image takes should not depend on it. */

@@ -9,7 +9,7 @@ import { measurePeaks } from './peaks.ts';
 import type { BenchResults, CaseResult, LapResult, RaceResult } from './results.ts';
 import { contests, type Rival } from './rivals/contests.ts';
 import { type Lap, race } from './rivals/race.ts';
-import { batchCases, growthCases, stepCases } from './steps.ts';
+import { batchCases, growthCases, resnetCases, stepCases } from './steps.ts';
 
 /** Parts of the suite; those in `SHARED` run on one device, for nothing of them is cold but the first. */
 const PARTS = {
@@ -17,6 +17,7 @@ const PARTS = {
   convolution: convolutionCases,
   elementwise: elementwiseCases,
   steps: stepCases,
+  resnet: resnetCases,
   batches: batchCases,
   growth: growthCases,
 } satisfies Record<string, () => Case[]>;
