@@ -49,15 +49,21 @@ function settingsOf(estimator: Estimator): string | undefined {
 /** Outputs of a network that gives images, beyond which the exact expectation has too many passes. */
 const MOST_OUTPUTS = 4096;
 
-/** One pass over all samples, chunk after chunk: what is taken back from the outputs, with which factors. */
-export type Pass = (
-  tape: Tape,
-  outputs: Tensor<'f32'>,
-  targets: Batch['targets'],
-) => {
-  output: Tensor<'f32'>;
-  upstream?: Tensor<'f32'>;
-};
+/** One pass over all samples, chunk after chunk. */
+export interface Pass {
+  /** What it takes from the host: so many values a sample, and those of the next samples. */
+  host?: { size: number; next(samples: number): Float32Array };
+  /**
+   * What is taken back from the outputs, with which factors; may be captured.
+   * @param given [samples, size] values from the host, if it takes any
+   */
+  back(
+    tape: Tape,
+    outputs: Tensor<'f32'>,
+    targets: Batch['targets'],
+    given?: Tensor<'f32'>,
+  ): { output: Tensor<'f32'>; upstream?: Tensor<'f32'> };
+}
 
 /**
  * The passes an estimator makes, each to be taken once over all samples in order.
@@ -69,58 +75,54 @@ export function passesOf(architecture: Architecture, estimator: Estimator, label
   if (estimator.name === 'exact') {
     const outputs = observedOutputs(architecture, estimator.outputs);
     if (target) {
-      return outputs.map(
-        (o): Pass =>
-          (_tape, output) => ({
-            output,
-            upstream: outputScores(output, (size) => oneHot(size, o)),
-          }),
-      );
+      return outputs.map((o) => outputScores(sizeOf(target), (size) => oneHot(size, o)));
     }
     return Array.from(
       { length: classes + zeroLogits },
-      (_, c): Pass =>
-        (_tape, output) => ({
-          output,
-          upstream: labelScores(output, c, zeroLogits),
-        }),
+      (_, c): Pass => ({
+        back: (_tape, output) => ({ output, upstream: labelScores(output, c, zeroLogits) }),
+      }),
     );
   }
   if (estimator.name === 'sampled') {
     checkCount('draws', estimator.draws);
     return Array.from({ length: estimator.draws }, (_, i): Pass => {
       const random = new Random(estimator.seed).fork(`draw ${i}`);
-      if (target)
-        return (_tape, output) => ({ output, upstream: outputScores(output, (size) => random.normal(size)) });
-      return (tape, outputs) => {
-        const count = outputs.shape[0]!;
-        // One number at a time, so that what a sample gets does not depend on the chunk.
-        const uniforms = Float32Array.from({ length: count }, () => random.uniform(1)[0]!);
-        const drawn = outputs.gpu.tensor(uniforms, [count]);
-        const labels = sampleLabels(outputs, drawn, zeroLogits);
-        return { output: sampleLosses(tape, outputs, labels, zeroLogits) };
+      if (target) return outputScores(sizeOf(target), (size) => random.normal(size));
+      // One number at a time, so that what a sample gets does not depend on the chunk.
+      const next = (count: number) => Float32Array.from({ length: count }, () => random.uniform(1)[0]!);
+      return {
+        host: { size: 1, next },
+        back(tape, outputs, _targets, uniforms) {
+          const labels = sampleLabels(outputs, uniforms!, zeroLogits);
+          return { output: sampleLosses(tape, outputs, labels, zeroLogits) };
+        },
       };
     });
   }
   if (estimator.name === 'batch') checkCount('images a batch', estimator.size);
-  return [(tape, outputs, targets) => ({ output: sampleLosses(tape, outputs, targets, zeroLogits) })];
+  return [
+    { back: (tape, outputs, targets) => ({ output: sampleLosses(tape, outputs, targets, zeroLogits) }) },
+  ];
 }
 
 /**
- * The gradient of the mean squared error by the outputs, for targets that lie one standard deviation of the model off
- * along a direction: the error is minus the log-likelihood of a normal of variance D / 2 around each of D outputs.
+ * Takes back the gradient of the mean squared error by the outputs, for targets that lie one standard deviation of the
+ * model off along a direction: the error is minus the log-likelihood of a normal of variance D / 2 around each of D
+ * outputs.
  */
-function outputScores(outputs: Tensor<'f32'>, direction: (size: number) => Float32Array): Tensor<'f32'> {
-  const samples = outputs.shape[0]!;
-  const size = outputs.size / samples;
+function outputScores(size: number, direction: (size: number) => Float32Array): Pass {
   const factor = Math.sqrt(2 / size);
-  const values = new Float32Array(outputs.size);
-  for (let n = 0; n < samples; n++)
-    values.set(
-      direction(size).map((value) => factor * value),
-      n * size,
-    );
-  return outputs.gpu.tensor(values, outputs.shape);
+  const next = (samples: number) => {
+    const values = new Float32Array(samples * size);
+    for (let n = 0; n < samples; n++)
+      values.set(
+        direction(size).map((value) => factor * value),
+        n * size,
+      );
+    return values;
+  };
+  return { host: { size, next }, back: (_tape, output, _targets, upstream) => ({ output, upstream }) };
 }
 
 function oneHot(size: number, at: number): Float32Array {

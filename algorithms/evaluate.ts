@@ -1,7 +1,7 @@
 import { type Examples, gatherLabels } from '../data/index.ts';
-import { Tape } from '../engine/index.ts';
+import { CapturedLoop, Tape, type Tensor } from '../engine/index.ts';
 import type { Network } from '../models/index.ts';
-import { sampleLosses, uploadBatch } from './objective.ts';
+import { BatchSlots, sampleLosses } from './objective.ts';
 
 /** How well a network does on some examples. */
 export interface Evaluation {
@@ -26,18 +26,21 @@ export function evaluate(network: Network, examples: Examples): Promise<Evaluati
 }
 
 async function evaluateAll(network: Network, examples: Examples): Promise<Evaluation> {
+  const { gpu } = network;
+  const count = examples.index.length;
+  using slots = BatchSlots.of(network, examples, Math.min(BATCH, count));
+  using loop = new CapturedLoop<number, Record<'logits' | 'losses', Tensor<'f32'>>>(gpu);
   let right = 0;
   let loss = 0;
-  for (const positions of batches(examples.index.length, BATCH)) {
-    const out = network.gpu.scope(() => {
-      const { images, targets } = uploadBatch(network, examples, positions);
-      const tape = new Tape(network.gpu);
+  for (const positions of batches(count, BATCH)) {
+    slots.load(examples, positions);
+    const out = loop.run(positions.length, () => {
+      const { images, targets } = slots.first(positions.length);
+      const tape = new Tape(gpu);
       const logits = network.forward(tape, images);
       return { logits, losses: sampleLosses(tape, logits, targets) };
     });
     const [logits, losses] = await Promise.all([out.logits.read(), out.losses.read()]);
-    out.logits.dispose();
-    out.losses.dispose();
     const labels = gatherLabels(examples, positions);
     const classes = logits.length / positions.length;
     for (const [n, label] of labels.entries()) {
@@ -45,7 +48,6 @@ async function evaluateAll(network: Network, examples: Examples): Promise<Evalua
       loss += losses[n]!;
     }
   }
-  const count = examples.index.length;
   return { accuracy: right / count, loss: loss / count };
 }
 

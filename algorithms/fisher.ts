@@ -1,9 +1,10 @@
 import type { Examples } from '../data/index.ts';
-import { FathomError, SampleSums, Tape, type Tensor } from '../engine/index.ts';
+import { FathomError, SampleSums, type Tensor } from '../engine/index.ts';
 import type { Network, StateDict } from '../models/index.ts';
-import { addSquaredMeans, type Estimator, type Pass, passesOf, type Reduction } from './estimators.ts';
+import { ChunkedPass } from './chunked_pass.ts';
+import { addSquaredMeans, type Estimator, passesOf, type Reduction } from './estimators.ts';
 import { chunkUnder, defaultBudget } from './memory.ts';
-import { uploadBatch } from './objective.ts';
+import { BatchSlots } from './objective.ts';
 
 /** A diagonal Fisher: one entry a parameter, mean over samples, not normalised. */
 export interface FisherDiagonal {
@@ -51,17 +52,13 @@ export async function diagonalFisher(
   const parameters = [...network.parameters.values()];
   let done = 0;
 
-  const addRange = async (sums: SampleSums, pass: Pass, from: number, to: number) => {
+  using slots = BatchSlots.of(network, examples, chunk);
+
+  const addRange = async (pass: ChunkedPass, from: number, to: number) => {
     for (let start = from; start < to; start += chunk) {
       const positions = range(start, Math.min(start + chunk, to));
       await gpu.span('Fisher pass', () => {
-        gpu.scope(() => {
-          const batch = uploadBatch(network, examples, positions);
-          const tape = new Tape(gpu).watch(parameters);
-          const outputs = network.forward(tape, batch.images);
-          const { output, upstream } = pass(tape, outputs, batch.targets);
-          tape.accumulate(output, sums, upstream);
-        });
+        pass.add(examples, positions);
         return gpu.finish();
       });
       done += positions.length;
@@ -71,16 +68,21 @@ export async function diagonalFisher(
 
   if (estimator.name === 'batch') {
     const total: Tensor<'f32'>[] = [];
+    using gradients = new SampleSums(gpu, parameters, 'gradient');
+    using pass = new ChunkedPass(network, slots, passes[0]!, gradients);
     for (let from = 0; from < samples; from += estimator.size) {
       const to = Math.min(from + estimator.size, samples);
-      using gradients = new SampleSums(gpu, parameters, 'gradient');
-      await addRange(gradients, passes[0]!, from, to);
+      gradients.clear();
+      await addRange(pass, from, to);
       addSquaredMeans(total, gradients, to - from);
     }
     return collect(network, total, samples, Math.ceil(samples / estimator.size), options.reduction);
   }
   using sums = new SampleSums(gpu, parameters, 'square');
-  for (const pass of passes) await addRange(sums, pass, 0, samples);
+  for (const each of passes) {
+    using pass = new ChunkedPass(network, slots, each, sums);
+    await addRange(pass, 0, samples);
+  }
   const draws = estimator.name === 'sampled' ? estimator.draws : 1;
   return collect(network, sums.totals(), samples, samples * draws, options.reduction);
 }

@@ -1,7 +1,8 @@
 import { DryGpu, FathomError, type Gpu, mean, SampleSums, sgd, Tape, type Tensor } from '../engine/index.ts';
 import { type Architecture, Network } from '../models/index.ts';
-import { addSquaredMeans, type Estimator, type Pass, passesOf } from './estimators.ts';
-import { emptyBatch, sampleLosses } from './objective.ts';
+import { ChunkedPass } from './chunked_pass.ts';
+import { addSquaredMeans, type Estimator, passesOf } from './estimators.ts';
+import { BatchSlots, emptyBatch, sampleLosses } from './objective.ts';
 
 /** Bytes a pass over a network needs on a GPU, its weights and running statistics apart. */
 export interface PassBytes {
@@ -24,20 +25,25 @@ export function fisherBytes(
   samples = chunk,
   estimator: Estimator = { name: 'empirical' },
 ): number {
-  const pass = passesOf(architecture, estimator)[0]!;
+  const first = passesOf(architecture, estimator)[0]!;
   return dryRun(gpu, architecture, (network) => {
     const parameters = [...network.parameters.values()];
+    using slots = new BatchSlots(network, chunk);
     if (estimator.name === 'batch') {
       const total: Tensor<'f32'>[] = [];
+      using gradients = new SampleSums(network.gpu, parameters, 'gradient');
+      using pass = new ChunkedPass(network, slots, first, gradients);
       for (const batch of parts(samples, estimator.size)) {
-        using gradients = new SampleSums(network.gpu, parameters, 'gradient');
-        for (const count of parts(batch, chunk)) addToSums(network, gradients, pass, count);
+        for (const count of parts(batch, chunk)) pass.addLoaded(count);
         addSquaredMeans(total, gradients, batch);
       }
       return;
     }
     using sums = new SampleSums(network.gpu, parameters, 'square');
-    for (const count of parts(samples, chunk)) addToSums(network, sums, pass, count);
+    {
+      using pass = new ChunkedPass(network, slots, first, sums);
+      for (const count of parts(samples, chunk)) pass.addLoaded(count);
+    }
     network.gpu.scope(() => {
       sums.totals();
     });
@@ -78,7 +84,8 @@ export function chunkUnder(
   most: number,
 ): number {
   const fits = (chunk: number) => fisherBytes(gpu, architecture, chunk, samples, estimator) <= budget;
-  let [low, high] = [0, Math.min(most, samples)];
+  const together = estimator.name === 'batch' ? Math.min(estimator.size, samples) : samples;
+  let [low, high] = [0, Math.min(most, together)];
   if (fits(high)) return high;
   while (high - low > 1) {
     const middle = Math.floor((low + high) / 2);
@@ -91,16 +98,6 @@ export function chunkUnder(
     code: 'budget-too-small',
     message: `A Fisher pass of ${architecture.name} needs ${needed} bytes beside its weights for one image; the budget is ${budget}`,
     fix: `Give a budget of at least ${needed} bytes`,
-  });
-}
-
-function addToSums(network: Network, sums: SampleSums, pass: Pass, count: number): void {
-  network.gpu.scope(() => {
-    const { images, targets } = emptyBatch(network, count);
-    const tape = new Tape(network.gpu).watch(network.parameters.values());
-    const outputs = network.forward(tape, images);
-    const { output, upstream } = pass(tape, outputs, targets);
-    tape.accumulate(output, sums, upstream);
   });
 }
 

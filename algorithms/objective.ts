@@ -24,11 +24,62 @@ export function uploadBatch(network: Network, examples: Examples, positions: Uin
   };
 }
 
+/** Batches of up to so many examples, one after another in the same tensors. */
+export class BatchSlots implements Disposable {
+  private readonly all: Batch;
+  private readonly pixels: Float32Array;
+  private readonly wanted: Float32Array | undefined;
+
+  /** @param shape [height, width, channels] of the images */
+  constructor(
+    private readonly network: Network,
+    readonly most: number,
+    shape: readonly [number, number, number] = network.architecture.input,
+  ) {
+    this.all = emptyBatch(network, most, shape);
+    this.pixels = new Float32Array(this.all.images.size);
+    if (network.architecture.target) this.wanted = new Float32Array(this.all.targets.size);
+  }
+
+  /** For the examples of a set. */
+  static of(network: Network, { images }: Examples, most: number): BatchSlots {
+    return new BatchSlots(network, most, [images.height, images.width, images.channels]);
+  }
+
+  /** Overwrites the first examples with those at some positions of a set. */
+  load(examples: Examples, positions: Uint32Array): void {
+    const count = positions.length;
+    this.network.gpu.scope(() => {
+      const { images, targets } = this.first(count);
+      const part = (values: Float32Array, { size }: Tensor) => values.subarray(0, size);
+      const { gpu } = this.network;
+      gpu.write(images, gatherImages(examples, positions, part(this.pixels, images)));
+      const wanted = this.wanted && gatherTargets(examples, positions, part(this.wanted, targets));
+      gpu.write(targets, wanted ?? gatherLabels(examples, positions));
+    });
+  }
+
+  /** The first `count` examples; made within the caller's scope. */
+  first(count: number): Batch {
+    const { images, targets } = this.all;
+    return { images: images.slice(0, count), targets: targets.slice(0, count) as Batch['targets'] };
+  }
+
+  [Symbol.dispose](): void {
+    this.all.images.dispose();
+    this.all.targets.dispose();
+  }
+}
+
 /** What a minimal batch of an architecture looks like, its values left open. */
-export function emptyBatch({ gpu, architecture }: Network, count: number): Batch {
-  const { input, target } = architecture;
+export function emptyBatch(
+  { gpu, architecture }: Network,
+  count: number,
+  shape: readonly number[] = architecture.input,
+): Batch {
+  const { target } = architecture;
   return {
-    images: gpu.empty([count, ...input], 'f32'),
+    images: gpu.empty([count, ...shape], 'f32'),
     targets: target ? gpu.empty([count, ...target], 'f32') : gpu.empty([count], 'u32'),
   };
 }

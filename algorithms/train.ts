@@ -1,17 +1,19 @@
 import type { Task } from '../data/index.ts';
 import {
   adam,
+  CapturedLoop,
   countNonFinite,
   FathomError,
   mean,
   type Optimizer,
   type Random,
+  ScalarLog,
   Tape,
   type Tensor,
 } from '../engine/index.ts';
 import type { Network, StateDict } from '../models/index.ts';
 import { type Evaluation, evaluate } from './evaluate.ts';
-import { type Batch, sampleLosses, uploadBatch } from './objective.ts';
+import { type Batch, BatchSlots, sampleLosses } from './objective.ts';
 
 export interface TrainingOptions {
   /** Passes over the training split at the most. */
@@ -62,6 +64,9 @@ export async function train(network: Network, task: Task, options: TrainingOptio
   const parameters = [...network.parameters.values()];
   using optimizer = adam(gpu, parameters, { learningRate: options.learningRate });
   const images = task.train.index.length;
+  using slots = BatchSlots.of(network, task.train, Math.min(options.batch, images));
+  using loop = new CapturedLoop<number, void>(gpu);
+  using log = new ScalarLog(gpu, STEPS_PER_READ);
   const target = options.targetAccuracy ?? Number.POSITIVE_INFINITY;
   const epochs: Evaluation[] = [];
   let best: { epoch: number; accuracy: number; state: StateDict } | undefined;
@@ -93,14 +98,14 @@ export async function train(network: Network, task: Task, options: TrainingOptio
   /** One over the images. */
   async function pass(epoch: number): Promise<void> {
     const order = options.random.permutation(images);
-    let waiting: ReturnType<typeof step>[] = [];
+    let waiting = 0;
     for (let start = 0; start < images; start += options.batch) {
       const positions = order.subarray(start, start + options.batch);
-      waiting.push(step(positions));
+      step(positions);
       const seen = start + positions.length;
-      if (waiting.length === STEPS_PER_READ || seen === images) {
-        const losses = await Promise.all(waiting);
-        waiting = [];
+      if (++waiting === STEPS_PER_READ || seen === images) {
+        const losses = await log.read();
+        waiting = 0;
         const loss = losses.reduce((a, b) => a + b, 0) / losses.length;
         if (!Number.isFinite(loss)) throw diverged(task.name, epoch, options.learningRate);
         options.onProgress?.({ epoch, epochs: options.epochs, seen, images, loss });
@@ -108,36 +113,39 @@ export async function train(network: Network, task: Task, options: TrainingOptio
     }
   }
 
-  async function step(positions: Uint32Array): Promise<number> {
-    using loss = gpu.scope(() => {
-      const batch = uploadBatch(network, task.train, positions);
-      return trainingStep(network, optimizer, batch, options.random);
-    });
-    return (await loss.read())[0]!;
+  function step(positions: Uint32Array): void {
+    slots.load(task.train, positions);
+    gpu.span('training step', () =>
+      loop.run(positions.length, () => {
+        log.push(descend(network, optimizer, slots.first(positions.length), options.random));
+      }),
+    );
   }
 }
 
 /**
- * One step down the gradient of a batch's mean loss, in training mode.
+ * One step down the gradient of a batch's mean loss, in training mode. May be captured.
  * @param random where dropout draws from
  * @returns the loss [1] before the step
  */
 export function trainingStep(
   network: Network,
   optimizer: Optimizer,
-  { images, targets }: Batch,
+  batch: Batch,
   random: Random,
 ): Tensor<'f32'> {
   const { gpu } = network;
-  const step = () => {
-    const parameters = [...network.parameters.values()];
-    const tape = new Tape(gpu).watch(parameters);
-    const outputs = network.forward(tape, images, { training: true, random });
-    const loss = mean(tape, sampleLosses(tape, outputs, targets));
-    optimizer.step(tape.gradients(loss, parameters));
-    return loss;
-  };
-  return gpu.span('training step', () => gpu.scope(step));
+  return gpu.span('training step', () => gpu.scope(() => descend(network, optimizer, batch, random)));
+}
+
+/** {@link trainingStep} within a scope and a span of the caller's. */
+function descend(network: Network, optimizer: Optimizer, batch: Batch, random: Random): Tensor<'f32'> {
+  const parameters = [...network.parameters.values()];
+  const tape = new Tape(network.gpu).watch(parameters);
+  const outputs = network.forward(tape, batch.images, { training: true, random });
+  const loss = mean(tape, sampleLosses(tape, outputs, batch.targets));
+  optimizer.step(tape.gradients(loss, parameters));
+  return loss;
 }
 
 function diverged(task: string, epoch: number, learningRate: number): FathomError {

@@ -48,22 +48,28 @@ export interface Task {
 /**
  * The images at some positions of `examples`.
  *
+ * @param into where to put them, if they are not to have an array of their own
  * @returns NHWC; of bytes pixel / 255 rounded to f32, so in [0, 1]
  */
-export function gatherImages(examples: Examples, positions: Uint32Array): Float32Array {
-  return gather(examples.images, examples.index, positions);
+export function gatherImages(examples: Examples, positions: Uint32Array, into?: Float32Array): Float32Array {
+  return gather(examples.images, examples.index, positions, into);
 }
 
 /** As {@link gatherImages}, of the images a network is to give. */
-export function gatherTargets(examples: Examples, positions: Uint32Array): Float32Array {
-  return gather(examples.targets ?? examples.images, examples.index, positions);
+export function gatherTargets(examples: Examples, positions: Uint32Array, into?: Float32Array): Float32Array {
+  return gather(examples.targets ?? examples.images, examples.index, positions, into);
 }
 
-function gather(images: ImageSet<Pixels>, index: Uint32Array, positions: Uint32Array): Float32Array {
+function gather(
+  images: ImageSet<Pixels>,
+  index: Uint32Array,
+  positions: Uint32Array,
+  into?: Float32Array,
+): Float32Array {
   const { pixels, height, width, channels } = images;
   const size = height * width * channels;
   const full = pixels instanceof Uint8Array ? 255 : 1;
-  const values = new Float32Array(positions.length * size);
+  const values = into ?? new Float32Array(positions.length * size);
   let to = 0;
   for (const position of positions) {
     let from = at(index, position) * size;

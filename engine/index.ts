@@ -38,5 +38,6 @@ export { Replay } from './replay.ts';
 export type { AdapterMode } from './runtime/runtime.ts';
 export { parseSafetensors, type SafetensorsTensor, serializeSafetensors } from './safetensors.ts';
 export { SampleSum, SampleSums, type Summand } from './sample_sums.ts';
+export { ScalarLog } from './scalar_log.ts';
 export { type Operation, type ParameterRule, type Rule, Tape } from './tape.ts';
 export { type DType, type Shape, sizeOf, Tensor } from './tensor.ts';
