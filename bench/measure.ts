@@ -94,17 +94,14 @@ const PATIENCE_MS = 1000;
 
 /** Counts what one step asks of the device, and how long the host is busy with it. */
 async function countStep(gpu: Gpu, record: () => unknown): Promise<NonNullable<CaseResult['step']>> {
-  let dispatches = 0;
-  const dispatch = gpu.dispatch.bind(gpu);
-  gpu.dispatch = (...call) => {
-    dispatches++;
-    dispatch(...call);
-  };
   gpu.trim();
+  const before = { ...gpu.stats };
   record();
   await gpu.finish();
-  Reflect.deleteProperty(gpu, 'dispatch');
-  const peakBytes = gpu.peakBytes;
+  const counts = { dispatches: 0, submits: 0, buffers: 0, bindGroups: 0 };
+  for (const key of Object.keys(counts) as (keyof typeof counts)[])
+    counts[key] = gpu.stats[key] - before[key];
+  const { peakBytes } = gpu;
   const hostMs: number[] = [];
   for (let spent = 0; hostMs.length === 0 || (hostMs.length < 3 && spent < PATIENCE_MS); ) {
     const begin = performance.now();
@@ -114,7 +111,7 @@ async function countStep(gpu: Gpu, record: () => unknown): Promise<NonNullable<C
     await finished;
     spent += performance.now() - begin;
   }
-  return { dispatches, peakBytes, hostMs: Math.min(...hostMs) };
+  return { ...counts, peakBytes, hostMs: Math.min(...hostMs) };
 }
 
 /** Runs `body` with nothing compiled or dispatched: for the rules an op leaves on a tape, not its values. */

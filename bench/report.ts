@@ -174,6 +174,7 @@ function stepTable(figures: readonly Figure[]): string {
     'median ms',
     'of the gradient pass',
     'dispatches',
+    'buffers + bind groups made',
     'MiB at most',
     'host µs a dispatch',
   ];
@@ -182,11 +183,16 @@ function stepTable(figures: readonly Figure[]): string {
       (other) => other.each.name === each.name.replace('Fisher pass', 'gradient pass'),
     );
     const isFisher = plain !== undefined && plain.each !== each;
-    const { dispatches, peakBytes, hostMs } = each.step!;
+    const { dispatches, buffers, bindGroups, peakBytes, hostMs } = each.step!;
     return [
       ...[each.name, ms(each.firstMs), ms(bestOf(each)), ms(each.medianMs)],
       isFisher ? `${(bestOf(each) / bestOf(plain.each)).toFixed(2)} x` : '',
-      ...[`${dispatches}`, (peakBytes / 2 ** 20).toFixed(1), ((1000 * hostMs) / dispatches).toFixed(0)],
+      ...[
+        `${dispatches}`,
+        `${buffers} + ${bindGroups}`,
+        (peakBytes / 2 ** 20).toFixed(1),
+        ((1000 * hostMs) / dispatches).toFixed(0),
+      ],
     ];
   });
   return markdownTable(head, rows);

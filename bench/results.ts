@@ -18,8 +18,20 @@ const caseSchema = z.strictObject({
   rounds: z.array(milliseconds).min(1),
   medianMs: milliseconds,
   samples: count,
-  /** Of a whole step: dispatches, largest memory at one time, milliseconds the host is busy recording it. */
-  step: z.strictObject({ dispatches: count, peakBytes: count, hostMs: milliseconds }).optional(),
+  /** What a whole step asks of the device once it has settled. */
+  step: z
+    .strictObject({
+      dispatches: count,
+      submits: count,
+      /** Made in the step. */
+      buffers: count,
+      bindGroups: count,
+      /** Of tensors, at one time. */
+      peakBytes: count,
+      /** How long the host is busy with it. */
+      hostMs: milliseconds,
+    })
+    .optional(),
 });
 
 const lapSchema = z.strictObject({

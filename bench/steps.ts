@@ -6,7 +6,17 @@ import {
   trainingStep,
 } from '../algorithms/index.ts';
 import type { Examples } from '../data/index.ts';
-import { adam, type Gpu, mean, Random, SampleSums, sgd, sizeOf, Tape } from '../engine/index.ts';
+import {
+  adam,
+  CapturedLoop,
+  type Gpu,
+  mean,
+  Random,
+  SampleSums,
+  sgd,
+  sizeOf,
+  Tape,
+} from '../engine/index.ts';
 import { type Architecture, cnn, mlp, Network, resnet18 } from '../models/index.ts';
 import type { Case } from './measure.ts';
 
@@ -88,7 +98,8 @@ function networkCases(architecture: Architecture, batch: number): Case[] {
           architecture.name === 'resnet18'
             ? sgd(gpu, parameters, { learningRate: 1e-3 })
             : adam(gpu, parameters);
-        return () => trainingStep(network, optimizer, examples, new Random(0)).dispose();
+        const random = new Random(0);
+        return captured(gpu, () => trainingStep(network, optimizer, examples, random));
       },
     },
     {
@@ -96,11 +107,10 @@ function networkCases(architecture: Architecture, batch: number): Case[] {
       name: name('gradient pass'),
       prepare(gpu) {
         const { parameters, losses } = setUp(gpu, architecture, batch);
-        return () =>
-          gpu.scope(() => {
-            const tape = new Tape(gpu).watch(parameters);
-            tape.gradients(mean(tape, losses(tape)), parameters);
-          });
+        return captured(gpu, () => {
+          const tape = new Tape(gpu).watch(parameters);
+          return tape.gradients(mean(tape, losses(tape)), parameters);
+        });
       },
     },
     {
@@ -109,14 +119,19 @@ function networkCases(architecture: Architecture, batch: number): Case[] {
       prepare(gpu) {
         const { parameters, losses } = setUp(gpu, architecture, batch);
         const sums = new SampleSums(gpu, parameters, 'square');
-        return () =>
-          gpu.scope(() => {
-            const tape = new Tape(gpu).watch(parameters);
-            tape.accumulate(losses(tape), sums);
-          });
+        return captured(gpu, () => {
+          const tape = new Tape(gpu).watch(parameters);
+          tape.accumulate(losses(tape), sums);
+        });
       },
     },
   ];
+}
+
+/** Runs a body as training and Fisher passes do: captured the first time, replayed from then on. */
+function captured(gpu: Gpu, body: () => unknown): () => void {
+  const loop = new CapturedLoop<string, unknown>(gpu);
+  return () => void loop.run('step', body);
 }
 
 function setUp(gpu: Gpu, architecture: Architecture, batch: number) {

@@ -8,6 +8,8 @@ import { contests, fingerprint } from '../bench/rivals/contests.ts';
 import { permuted, toInOutChannelsLast } from '../bench/rivals/layouts.ts';
 import { toPng, toSvg } from '../cli/render.ts';
 
+const STEP = { dispatches: 40, submits: 1, buffers: 0, bindGroups: 0, peakBytes: 2 ** 21, hostMs: 0.4 };
+
 function results(more: Partial<BenchResults> = {}): BenchResults {
   return {
     format: 'fathom-bench',
@@ -77,7 +79,7 @@ test('rates are of the best round, shares of the peaks', () => {
 
 test('the schema takes what the suite writes and refuses what it does not know', () => {
   const whole = results({
-    cases: [product([1, 2]), product([3], { step: { dispatches: 40, peakBytes: 1024, hostMs: 0.5 } })],
+    cases: [product([1, 2]), product([3], { step: STEP })],
   });
   assert.deepEqual(benchSchema.parse(JSON.parse(JSON.stringify(whole))), whole);
   assert.throws(() => benchSchema.parse({ ...whole, hostname: 'mine' }));
@@ -85,11 +87,10 @@ test('the schema takes what the suite writes and refuses what it does not know',
 });
 
 test('a report has the newest figure of each name, and says who did not take part', async () => {
-  const step = { dispatches: 40, peakBytes: 2 ** 21, hostMs: 0.4 };
   const passes = (batch: number, name: string, ms: number) =>
     product([ms], {
       ...{ family: 'steps', name: `cnn, batch ${batch}, ${name}`, images: batch, flop: undefined },
-      ...{ bytes: undefined, step },
+      ...{ bytes: undefined, step: STEP },
     });
   const old = results({ cases: [product([20])], createdAt: '2026-11-23T12:00:00.000Z' });
   const latest = results({
@@ -131,7 +132,10 @@ test('a report has the newest figure of each name, and says who did not take par
   const { markdown, charts } = makeReport([latest, old]);
   assert.match(markdown, /^## SwiftShader$/m);
   assert.match(markdown, /^\| product \| 300 \| 10\.0 \| 10\.0 \| 20\.0 \| 50 % \|$/m);
-  assert.match(markdown, /^\| cnn, batch 64, Fisher pass \| .* \| 1\.25 x \| 40 \| 2\.0 \| 10 \|$/m);
+  assert.match(
+    markdown,
+    /^\| cnn, batch 64, Fisher pass \| .* \| 1\.25 x \| 40 \| 0 \+ 0 \| 2\.0 \| 10 \|$/m,
+  );
   assert.match(
     markdown,
     /^\| TensorFlow\.js WebGPU 4\.22\.0 \| 1800 \| .* \| 2\.00 x \| 5\.00 x \| 2e-7 \|$/m,

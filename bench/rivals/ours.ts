@@ -1,6 +1,7 @@
 import { type Batch, trainingStep } from '../../algorithms/index.ts';
 import {
   adam,
+  CapturedLoop,
   conv2d,
   Gpu,
   linear,
@@ -70,9 +71,11 @@ function training(gpu: Gpu, architecture: Architecture, inputs: Map<string, Valu
     architecture.name === 'cnn'
       ? adam(gpu, parameters, { learningRate: LEARNING_RATE })
       : sgd(gpu, parameters, { learningRate: LEARNING_RATE });
+  const random = new Random(0);
+  const loop = new CapturedLoop<number, F32>(gpu);
   const losses: number[] = [];
   const step = async () => {
-    using loss = trainingStep(network, optimizer, batch, new Random(0));
+    const loss = loop.run(0, () => trainingStep(network, optimizer, batch, random));
     losses.push((await loss.read())[0]!);
   };
   return { step, check: () => firstLosses(losses, step) };
@@ -86,8 +89,9 @@ export async function firstLosses(losses: number[], step: () => Promise<unknown>
 
 function fisher(gpu: Gpu, inputs: Map<string, Values>): Prepared {
   const { network, batch, parameters } = networkOf(gpu, poolFree(), inputs);
+  const loop = new CapturedLoop<number, F32[]>(gpu);
   const squares = () =>
-    gpu.scope(() => {
+    loop.run(0, () => {
       const tape = new Tape(gpu).watch(parameters);
       const logits = network.forward(tape, batch.images);
       const losses = softmaxCrossEntropy(tape, logits, batch.targets as Tensor<'u32'>);
@@ -95,7 +99,7 @@ function fisher(gpu: Gpu, inputs: Map<string, Values>): Prepared {
     });
   return {
     async step() {
-      for (const square of squares()) square.dispose();
+      squares();
       await gpu.finish();
     },
     async check() {
