@@ -6,6 +6,7 @@ import {
   Gpu,
   linear,
   Random,
+  SampleSums,
   sgd,
   softmaxCrossEntropy,
   Tape,
@@ -89,17 +90,20 @@ export async function firstLosses(losses: number[], step: () => Promise<unknown>
 
 function fisher(gpu: Gpu, inputs: Map<string, Values>): Prepared {
   const { network, batch, parameters } = networkOf(gpu, poolFree(), inputs);
-  const loop = new CapturedLoop<number, F32[]>(gpu);
-  const squares = () =>
+  const loop = new CapturedLoop<number, void>(gpu);
+  const sums = new SampleSums(gpu, parameters, 'square');
+  const squares = () => {
+    sums.clear();
     loop.run(0, () => {
       const tape = new Tape(gpu).watch(parameters);
       const logits = network.forward(tape, batch.images);
-      const losses = softmaxCrossEntropy(tape, logits, batch.targets as Tensor<'u32'>);
-      return tape.squaredGradients(losses, parameters);
+      tape.accumulate(softmaxCrossEntropy(tape, logits, batch.targets as Tensor<'u32'>), sums);
     });
+    return sums.totals();
+  };
   return {
     async step() {
-      squares();
+      for (const square of squares()) square.dispose();
       await gpu.finish();
     },
     async check() {
