@@ -115,13 +115,20 @@ function gemm(source: F32, weights: F32, result: F32, shape: GemmShape, g: ConvG
     for (const run of sampleRuns(gpu, [source, result], shape)) {
       const rows = run.lines * shape.outHeight * run.size.outWidth;
       const line = lineOf(shape, shape.channels);
-      const plan = planGemm({ rows, columns: shape.columns, line, ...gpu.facts });
+      const plan = planGemm({
+        rows,
+        columns: shape.columns,
+        steps: stepsOf(shape, shape.channels),
+        line,
+        ...gpu.facts,
+      });
       const { packed, steps } = packWeights(weights, plan, shape, g);
       const vec4 = shape.channels % 4 === 0;
       const conditions = {
         CHANNELS_VEC4: vec4,
         COLUMNS_VEC4: shape.columns % 4 === 0,
         STRIDED: strided,
+        MATRIX: !plan.direct && isMatrix(shape),
         TAPS_5: plan.direct && shape.kernelWidth === 5,
         ...familyConditions(plan),
       };
@@ -154,6 +161,10 @@ function gemm(source: F32, weights: F32, result: F32, shape: GemmShape, g: ConvG
   });
 }
 
+/** What the four rows of a block are in shaders/pack_weights.wgsl, where they are not four consecutive k. */
+const CHANNELS_OF_LINE = 1;
+const TAPS_OF_LINE = 2;
+
 function kernelOf({ family, direct }: GemmPlan): ShaderName {
   if (direct) return 'direct_convolution';
   return family === 'tiled' ? 'gemm_tiled' : 'gemm_register';
@@ -164,11 +175,12 @@ function packWeights(weights: F32, plan: GemmPlan, shape: GemmShape, g: ConvGeom
   const { gpu } = weights;
   const vec4 = shape.channels % 4 === 0;
   const { kernelHeight, kernelWidth, flipped } = shape;
+  const kernelSize = g.kernelHeight * g.kernelWidth;
   const [steps, blocks] = plan.direct
     ? vec4
       ? [(kernelHeight * shape.channels) / 4, kernelWidth]
       : [kernelHeight * shape.channels, Math.ceil(kernelWidth / 4)]
-    : [Math.ceil((kernelHeight * kernelWidth * shape.channels) / 4), 1];
+    : [stepsOf(shape, shape.channels), 1];
   // A phase may have no taps; a binding must still hold a block.
   const packed = gpu.empty(
     [plan.columnTiles, Math.max(1, steps), plan.tileColumns, Math.max(1, blocks), 16],
@@ -177,26 +189,24 @@ function packWeights(weights: F32, plan: GemmPlan, shape: GemmShape, g: ConvGeom
   if (steps === 0) return { packed, steps };
   const count = packed.size / 4;
   gpu.dispatch(
-    gpu.kernel('pack_weights', {
-      FLIPPED: flipped !== undefined,
-      BY_LINES: plan.direct,
-      CHANNELS_VEC4: plan.direct && vec4,
-    }),
+    gpu.kernel('pack_weights'),
     { weights, packed },
     {
       count,
       steps,
       tile_columns: plan.tileColumns,
-      in_channels: g.inChannels,
-      out_channels: g.outChannels,
+      depth: shape.channels,
+      columns: shape.columns,
+      rows_of: plan.direct ? (vec4 ? CHANNELS_OF_LINE : TAPS_OF_LINE) : 0,
+      depth_stride: flipped ? g.inChannels * kernelSize : kernelSize,
+      column_stride: flipped ? kernelSize : g.inChannels * kernelSize,
       kernel_height: kernelHeight,
       kernel_width: kernelWidth,
       blocks,
-      weights_height: g.kernelHeight,
       weights_width: g.kernelWidth,
-      tap_step: flipped?.step ?? 1,
-      last_y: flipped?.lastY ?? 0,
-      last_x: flipped?.lastX ?? 0,
+      tap_step: flipped ? -flipped.step : 1,
+      first_y: flipped?.lastY ?? 0,
+      first_x: flipped?.lastX ?? 0,
     },
     Math.ceil(count / 64),
   );
@@ -276,7 +286,7 @@ export function perSampleWeightGradient(
 
 /** What a lane of packed weight gradients takes; see shaders/weight_gradient.wgsl. */
 function packedShape(g: ConvGeometry): [number, number] {
-  return [4 * stepsOf(g), 4 * Math.ceil(g.outChannels / 4)];
+  return [4 * stepsOf(g, g.inChannels), 4 * Math.ceil(g.outChannels / 4)];
 }
 
 /** Packed weight gradients in PyTorch's layout: one for each in `shape`, else the lanes' sum. */
@@ -340,6 +350,7 @@ function addWeightGradients(
       SQUARED: sum === 'squared',
       ACCUMULATE: accumulate,
       TAPS_5: plan.direct && g.kernelWidth === 5,
+      MATRIX: !plan.direct && isMatrix(g),
       ...familyConditions(plan),
     }),
     { image: x, gradient: dy, partial: sums },
@@ -347,7 +358,7 @@ function addWeightGradients(
       ...patchParams(g, g.inChannels, vec4),
       rows: g.samples * g.outHeight * g.outWidth,
       columns: g.outChannels,
-      steps: stepsOf(g),
+      steps: stepsOf(g, g.inChannels),
       column_tiles: plan.columnTiles,
       samples: g.samples,
       first_lane: first,
@@ -361,7 +372,7 @@ function addWeightGradients(
 
 function weightFacts(gpu: Gpu, g: ConvGeometry) {
   return {
-    steps: stepsOf(g),
+    steps: stepsOf(g, g.inChannels),
     outChannels: g.outChannels,
     pixels: g.isLine ? 1 : g.outHeight * g.outWidth,
     size: sizeOf(packedShape(g)),
@@ -371,6 +382,13 @@ function weightFacts(gpu: Gpu, g: ConvGeometry) {
   };
 }
 
+/** Whether the patches are the image as it lies in memory: one tap, and as many pixels out as in. */
+function isMatrix(shape: PatchGeometry): boolean {
+  const sameSize = shape.height === shape.outHeight && shape.width === shape.outWidth;
+  const unmoved = shape.stride === 1 && shape.paddingY === 0 && shape.paddingX === 0;
+  return shape.kernelHeight * shape.kernelWidth === 1 && sameSize && unmoved;
+}
+
 /** What direct convolution needs to know, where it is possible. */
 function lineOf(shape: PatchGeometry & { isLine?: boolean | undefined }, channels: number): Line | undefined {
   if (shape.stride !== 1 || shape.dilation !== 1 || shape.isLine) return undefined;
@@ -378,8 +396,8 @@ function lineOf(shape: PatchGeometry & { isLine?: boolean | undefined }, channel
   return { taps: kernelWidth, kernelHeight, outWidth, channels };
 }
 
-function stepsOf(g: ConvGeometry): number {
-  return Math.ceil((g.kernelHeight * g.kernelWidth * g.inChannels) / 4);
+function stepsOf({ kernelHeight, kernelWidth }: PatchGeometry, channels: number): number {
+  return Math.ceil((kernelHeight * kernelWidth * channels) / 4);
 }
 
 function familyConditions(plan: GemmPlan | WeightGradientPlan): Record<string, boolean> {

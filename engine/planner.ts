@@ -17,6 +17,8 @@ export interface GemmFacts extends AdapterFacts {
   /** They do not decide the family: a sample's bits must not depend on its batch. */
   rows: number;
   columns: number;
+  /** Terms of a sum in groups of four. */
+  steps: number;
   /** Set for a convolution at stride and dilation 1. */
   line?: Line | undefined;
 }
@@ -81,6 +83,8 @@ const LANES_SHARE = 0.25;
 const MOST_LANES = 64;
 /** Pixels computed for each one wanted, up to which direct convolution is faster; measured. */
 const DIRECT_WASTE = 1.2;
+/** Steps up to which a narrow tile, which compiles sooner, is no slower. */
+const FEW_STEPS = 4;
 /** Invocations for each one wanted, up to which quads are faster. */
 const QUAD_WASTE = 1.25;
 
@@ -90,17 +94,15 @@ export function planGemm(facts: GemmFacts): GemmPlan {
   const family = facts.family ?? (facts.software || columns4 < 4 ? untiled(facts) : 'tiled');
   if (family === 'tiled') {
     const columnTiles = Math.ceil(columns4 / 8);
-    return {
-      family,
-      tileColumns: 8,
-      columnTiles,
-      tileRows: 32,
-      workgroups: Math.ceil(facts.rows / 32) * columnTiles,
-    };
+    const workgroups = Math.ceil(facts.rows / 32) * columnTiles;
+    return { family, tileColumns: 8, columnTiles, tileRows: 32, direct: false, workgroups };
   }
   const tileRows = hasWideRegisters(facts, family) ? 4 : 8;
   const direct = isDirect(facts, family, tileRows, facts.line);
-  const tileColumns = registerColumns(columns4, direct && facts.line);
+  const tileColumns = registerColumns(
+    columns4,
+    facts.steps <= FEW_STEPS ? 2 : mostColumns(direct, facts.line),
+  );
   const columnTiles = Math.ceil(columns4 / tileColumns);
   const tiles = direct
     ? (facts.rows / facts.line!.outWidth) * Math.ceil(facts.line!.outWidth / tileRows)
@@ -131,8 +133,11 @@ export function planWeightGradient(facts: WeightGradientFacts): WeightGradientPl
   const family = facts.family ?? (facts.software || small ? untiled(facts) : 'tiled');
   const tileGroups: WeightGradientPlan['tileGroups'] =
     family === 'tiled' ? 8 : hasWideRegisters(facts, family) ? 1 : 2;
-  const direct = family !== 'tiled' && isDirect(facts, family, 4, facts.line);
-  const tileColumns: TileColumns = family === 'tiled' ? 8 : registerColumns(columns4, direct && facts.line);
+  // On wide registers a step would gain little for the time it takes to compile.
+  const direct =
+    family !== 'tiled' && !hasWideRegisters(facts, family) && isDirect(facts, family, 4, facts.line);
+  const tileColumns: TileColumns =
+    family === 'tiled' ? 8 : registerColumns(columns4, mostColumns(direct, facts.line));
   const shape = { tileColumns, columnTiles: Math.ceil(columns4 / tileColumns), tileGroups, direct };
   if (family === 'tiled') return sized(facts, { family, ...shape }, Math.ceil(facts.steps / 8) * WORKGROUP);
   if (!direct) return sized(facts, { family, ...shape }, Math.ceil(facts.steps / (4 * tileGroups)) * 4);
@@ -184,8 +189,11 @@ function hasWideRegisters({ subgroupSize }: AdapterFacts, family: Family): boole
 }
 
 /** vec4 columns of a tile. Where five taps are unrolled, instructions for four would overflow their cache. */
-function registerColumns(columns4: number, line: Line | false | undefined): 1 | 2 | 4 {
-  const most = line && line.taps === 5 ? 2 : 4;
+function mostColumns(direct: boolean, line: Line | undefined): 2 | 4 {
+  return direct && line?.taps === 5 ? 2 : 4;
+}
+
+function registerColumns(columns4: number, most: 2 | 4): 1 | 2 | 4 {
   return columns4 >= 4 && most === 4 ? 4 : columns4 >= 2 ? 2 : 1;
 }
 

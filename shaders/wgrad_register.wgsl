@@ -44,8 +44,8 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   let s0 = step_at(group);
   @if(GROUPS_2) let s1 = step_at(group + 1u);
   let pixels = params.out_height * params.out_width;
-  let row_step = params.stride * params.channels;
-  let line_step = (params.stride * params.width - params.out_width * params.stride) * params.channels;
+  @if(!MATRIX) let row_step = params.stride * params.channels;
+  @if(!MATRIX) let line_step = (params.stride * params.width - params.out_width * params.stride) * params.channels;
 
   @if(!FISHER) var a0 = start_block(lane, group, column);
   @if(FISHER) var a0 = mat4x4f();
@@ -77,7 +77,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     let live = n < params.samples;
     var p = select(0u, n * pixels, live);
     var row = row_at(p);
-    var ox = 0u;
+    @if(!MATRIX) var ox = 0u;
     for (var i = 0u; i < pixels; i++) {
       let x0 = input(row, s0);
       @if(GROUPS_2) let x1 = input(row, s1);
@@ -104,12 +104,15 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
       }
 
       p += 1u;
-      ox += 1u;
-      let wraps = ox == params.out_width;
-      ox = select(ox, 0u, wraps);
-      row.y += select(0u, params.stride, wraps);
-      row.x = select(row.x + params.stride, 0u - params.padding_x, wraps);
-      row.base += row_step + select(0u, line_step, wraps);
+      @if(MATRIX) { row.base += params.channels; }
+      @if(!MATRIX) {
+        ox += 1u;
+        let wraps = ox == params.out_width;
+        ox = select(ox, 0u, wraps);
+        row.y += select(0u, params.stride, wraps);
+        row.x = select(row.x + params.stride, 0u - params.padding_x, wraps);
+        row.base += row_step + select(0u, line_step, wraps);
+      }
     }
     @if(FISHER) {
       fa0 += square(a0); @if(GROUPS_2) { fa1 += square(a1); }

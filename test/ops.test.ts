@@ -91,6 +91,15 @@ const convExamples: ConvCase[] = (
     [2, 6, 5, 12, 20, [1, 1], 3, [2, 1]],
     [1, 1, 1, 4, 4, [3, 3], 1, [1, 1]],
     [2, 9, 8, 5, 66, [3, 5], 1, [0, 2]],
+    // Direct convolution: three and five taps, single channels and fours, one to four columns, ragged lines.
+    [2, 5, 16, 8, 20, [3, 3], 1, [1, 1]],
+    [3, 4, 15, 4, 8, [3, 3], 1, [1, 1]],
+    [2, 3, 8, 12, 4, [3, 3], 1, [1, 1]],
+    [2, 5, 14, 16, 20, [5, 5], 1, [2, 2]],
+    [2, 6, 16, 4, 4, [5, 5], 1, [2, 2]],
+    [2, 5, 16, 3, 20, [3, 3], 1, [1, 1]],
+    [3, 6, 28, 1, 8, [5, 5], 1, [2, 2]],
+    [2, 5, 8, 1, 4, [3, 3], 1, [0, 1]],
   ] as const
 ).map(([samples, height, width, inChannels, out, kernel, stride, padding], seed) => ({
   samples,

@@ -39,6 +39,7 @@ const gemms: fc.Arbitrary<GemmFacts> = fc
   .record({
     lines: fc.integer({ min: 1, max: 1e5 }),
     outWidth: fc.integer({ min: 1, max: 70 }),
+    steps: fc.integer({ min: 1, max: 2000 }),
     columns: fc.integer({ min: 1, max: 5000 }),
     line,
     ...adapter,
@@ -146,9 +147,9 @@ test('software adapters get the register or quad family, GPUs the tiled one unle
   );
   const hardware = { software: false, subgroupSize: 32 };
   const large = { steps: 36, outChannels: 32, pixels: 196, size: 4608, maxBindingBytes: 128 * MIB };
-  assert.equal(planGemm({ rows: 12544, columns: 32, ...hardware }).family, 'tiled');
+  assert.equal(planGemm({ rows: 12544, columns: 32, steps: 36, ...hardware }).family, 'tiled');
   assert.equal(planWeightGradient({ ...large, ...hardware }).family, 'tiled');
-  assert.equal(planGemm({ rows: 12544, columns: 10, ...hardware }).family, 'quad');
+  assert.equal(planGemm({ rows: 12544, columns: 10, steps: 36, ...hardware }).family, 'quad');
   assert.equal(planWeightGradient({ ...large, pixels: 4, ...hardware, subgroupSize: 0 }).family, 'register');
 });
 
