@@ -21,7 +21,7 @@ interface Step {
 interface Encoded {
   kernel: Kernel;
   group: GPUBindGroup;
-  offsets: Uint32Array<ArrayBuffer>;
+  offsets: readonly number[];
   grid: Grid;
 }
 
@@ -101,7 +101,7 @@ export class Recording {
       const key = bindingKey(kernel, bound);
       const group = groups.get(key) ?? bind(device, kernel, bound, buffer, stats);
       groups.set(key, group);
-      return { kernel, group, grid, offsets: Uint32Array.from(kernel.params ? [offset] : []) };
+      return { kernel, group, grid, offsets: kernel.params ? [offset] : [] };
     });
     this.send(commands, 0, this.steps.length - 1);
     return encoded;

@@ -56,7 +56,7 @@ export class Commands {
   dispatch(
     { pipeline }: Kernel,
     group: GPUBindGroup,
-    offsets: Uint32Array<ArrayBuffer>,
+    offsets: readonly number[],
     [x, y]: Grid,
     profiled: ProfiledDispatch | undefined,
   ): void {
@@ -69,7 +69,7 @@ export class Commands {
       this.pass.setPipeline(pipeline);
       this.pipeline = pipeline;
     }
-    this.pass.setBindGroup(0, group, offsets, 0, offsets.length);
+    this.pass.setBindGroup(0, group, offsets);
     this.pass.dispatchWorkgroups(x, y);
     this.stats.dispatches++;
     profiled?.recorded();

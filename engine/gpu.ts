@@ -257,8 +257,8 @@ export class Gpu {
     if (kernel.params) writeParams(kernel, params, view);
     const lines = Math.ceil(workgroups / this.device.limits.maxComputeWorkgroupsPerDimension);
     const grid: Grid = [Math.ceil(workgroups / lines), lines];
-    const offsets = Uint32Array.from(kernel.params ? [offset] : []);
-    this.commands.dispatch(kernel, this.bindGroups.of(kernel, bound), offsets, grid, profiled);
+    const group = this.bindGroups.of(kernel, bound);
+    this.commands.dispatch(kernel, group, kernel.params ? [offset] : [], grid, profiled);
     this.noting?.note({ kernel, bound, grid, tensors, params }, view);
   }
 
