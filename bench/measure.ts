@@ -26,34 +26,54 @@ export interface MeasureOptions {
   onProgress?: (line: string) => void;
 }
 
-/**
- * Measures cases one after another, each on a device of its own: its first run compiles all it needs.
- * @param shared one device for all, where first runs are of no interest
- */
+/** Measures cases one after another, each on a device of its own: its first run compiles all it needs. */
 export async function measure(
   family: string,
   cases: readonly Case[],
   options: MeasureOptions,
-  shared?: Gpu,
 ): Promise<CaseResult[]> {
   const results: CaseResult[] = [];
   for (const each of cases) {
     options.onProgress?.(`${family}: ${each.name}`);
-    const gpu = shared ?? (await options.open());
-    try {
-      results.push({ family, ...(await measureCase(gpu, each, options)) });
-    } finally {
-      if (!shared) gpu.dispose();
-    }
+    using gpu = await options.open();
+    const { round, result } = await start(gpu, family, each, options);
+    for (let i = 0; i < options.rounds; i++) await round();
+    results.push(result());
   }
   return results;
 }
 
-async function measureCase(
+/** Measures cases that are to be held against each other on one device, in turns; only the first case begins cold. */
+export async function measureInTurns(
+  family: string,
+  cases: readonly Case[],
+  options: MeasureOptions,
+): Promise<CaseResult[]> {
+  using gpu = await options.open();
+  const started: Started[] = [];
+  for (const each of cases) {
+    options.onProgress?.(`${family}: ${each.name}`);
+    started.push(await start(gpu, family, each, options));
+  }
+  for (let i = 1; i <= options.rounds; i++) {
+    options.onProgress?.(`${family}: round ${i} of ${options.rounds}`);
+    for (const { round } of started) await round();
+  }
+  return started.map(({ result }) => result());
+}
+
+/** A case that has run for the first time. */
+interface Started {
+  round(): Promise<void>;
+  result(): CaseResult;
+}
+
+async function start(
   gpu: Gpu,
+  family: string,
   each: Case,
-  { rounds, milliseconds }: MeasureOptions,
-): Promise<Omit<CaseResult, 'family'>> {
+  { milliseconds }: MeasureOptions,
+): Promise<Started> {
   const record = each.prepare(gpu);
   await gpu.finish();
   const run = async (repeats = 1) => {
@@ -67,21 +87,25 @@ async function measureCase(
   await run();
   const repeats = each.step ? 1 : repeatsOf(performance.now() - again);
   const step = each.step ? await countStep(gpu, record) : undefined;
-  const best: number[] = [];
+  const rounds: number[] = [];
   const medians: number[] = [];
   let samples = 0;
-  for (let round = 0; round < rounds; round++) {
-    const bench = new Bench({ time: milliseconds, iterations: 1, warmup: false, throws: true });
-    // Told that it is asynchronous, for it would find out by a call that nothing waits for.
-    await bench.add(each.name, () => run(repeats), { async: true }).run();
-    const { result } = bench.tasks[0]!;
-    if (!('latency' in result)) throw new Error(`${each.name} was not measured`);
-    best.push(result.latency.min / repeats);
-    medians.push(result.latency.p50 / repeats);
-    samples += result.latency.samplesCount;
-  }
-  const { name, flop, bytes, images } = each;
-  return { name, flop, bytes, images, firstMs, rounds: best, medianMs: median(medians), samples, step };
+  return {
+    async round() {
+      const bench = new Bench({ time: milliseconds, iterations: 1, warmup: false, throws: true });
+      // Told that it is asynchronous, for it would find out by a call that nothing waits for.
+      await bench.add(each.name, () => run(repeats), { async: true }).run();
+      const { result } = bench.tasks[0]!;
+      if (!('latency' in result)) throw new Error(`${each.name} was not measured`);
+      rounds.push(result.latency.min / repeats);
+      medians.push(result.latency.p50 / repeats);
+      samples += result.latency.samplesCount;
+    },
+    result() {
+      const { name, flop, bytes, images } = each;
+      return { family, name, flop, bytes, images, firstMs, rounds, medianMs: median(medians), samples, step };
+    },
+  };
 }
 
 /** Runs to wait for together, for a wait ends up to a millisecond late. */

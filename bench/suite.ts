@@ -4,14 +4,14 @@ import type { AdapterMode, Gpu } from '../engine/index.ts';
 import { convolutionCases } from './convolution.ts';
 import { elementwiseCases } from './elementwise.ts';
 import { matmulCases } from './matmul.ts';
-import { type Case, type MeasureOptions, measure, median } from './measure.ts';
+import { type Case, measure, measureInTurns, median } from './measure.ts';
 import { measurePeaks } from './peaks.ts';
 import type { BenchResults, CaseResult, LapResult, RaceResult } from './results.ts';
 import { contests, type Rival } from './rivals/contests.ts';
 import { type Lap, race } from './rivals/race.ts';
 import { batchCases, growthCases, resnetCases, stepCases } from './steps.ts';
 
-/** Parts of the suite; those in `SHARED` run on one device, for nothing of them is cold but the first. */
+/** Parts of the suite. */
 const PARTS = {
   matmul: matmulCases,
   convolution: convolutionCases,
@@ -21,7 +21,8 @@ const PARTS = {
   batches: batchCases,
   growth: growthCases,
 } satisfies Record<string, () => Case[]>;
-const SHARED: readonly string[] = ['batches', 'growth'];
+/** Those whose cases are held against each other. */
+const IN_TURNS: readonly string[] = ['batches', 'growth'];
 
 export type Part = keyof typeof PARTS;
 export const parts = Object.keys(PARTS) as Part[];
@@ -64,7 +65,8 @@ export async function runSuite(options: SuiteOptions): Promise<BenchResults> {
   for (const part of options.only ?? parts) {
     const all = PARTS[part]();
     const chosen = options.quick ? all.slice(0, 3) : all;
-    cases.push(...(await measurePart(part, chosen, { ...effort, open: options.open, onProgress })));
+    const run = IN_TURNS.includes(part) ? measureInTurns : measure;
+    cases.push(...(await run(part, chosen, { ...effort, open: options.open, onProgress })));
   }
   const races: RaceResult[] = [];
   if (options.adapter !== 'auto') process.env.FATHOM_ADAPTER = options.adapter;
@@ -89,16 +91,6 @@ export async function runSuite(options: SuiteOptions): Promise<BenchResults> {
     cases,
     races,
   };
-}
-
-async function measurePart(
-  part: Part,
-  cases: readonly Case[],
-  options: MeasureOptions,
-): Promise<CaseResult[]> {
-  if (!SHARED.includes(part)) return measure(part, cases, options);
-  using gpu = await options.open();
-  return await measure(part, cases, options, gpu);
 }
 
 function lapResult({ rounds, ...lap }: Lap): LapResult {
