@@ -119,17 +119,26 @@ for (const [architecture, batch] of [
     using network = Network.initialise(gpu, architecture, new Random(1));
     const examples = examplesFor(architecture, batch);
     const parameters = [...network.parameters.values()];
-    const peak = await peakOf(network, async () => {
-      using optimizer = sgd(gpu, parameters, { learningRate: 0.1 });
-      gpu.scope(() => {
-        const { images, targets } = uploadBatch(network, examples, examples.index);
-        const tape = new Tape(gpu).watch(parameters);
-        const outputs = network.forward(tape, images, { training: true, random: new Random(2) });
-        optimizer.step(tape.gradients(mean(tape, sampleLosses(tape, outputs, targets)), parameters));
+    const peakOfSteps = (steps: (step: () => void) => void) =>
+      peakOf(network, async () => {
+        using optimizer = sgd(gpu, parameters, { learningRate: 0.1 });
+        gpu.scope(() => {
+          const { images, targets } = uploadBatch(network, examples, examples.index);
+          steps(() => {
+            const tape = new Tape(gpu).watch(parameters);
+            const outputs = network.forward(tape, images, { training: true, random: new Random(2) });
+            optimizer.step(tape.gradients(mean(tape, sampleLosses(tape, outputs, targets)), parameters));
+          });
+        });
+        await gpu.finish();
       });
-      await gpu.finish();
+    const expected = trainingBytes(gpu, architecture, batch);
+    assert.equal(await peakOfSteps((step) => step()), expected);
+    const replayed = await peakOfSteps((step) => {
+      using capture = gpu.capture(step);
+      capture.run();
     });
-    assert.equal(peak, trainingBytes(gpu, architecture, batch));
+    assert.equal(replayed, expected, 'replayed');
   });
 }
 
