@@ -1,6 +1,8 @@
 import type { GpuStats } from './commands.ts';
+import { tooLarge } from './gpu_errors.ts';
 import type { Kernel } from './kernel.ts';
 import type { PooledBuffer } from './pool.ts';
+import type { Tensor } from './tensor.ts';
 
 /** What a kernel's storage buffer is bound to; offset and size in bytes. */
 export interface Bound {
@@ -11,6 +13,26 @@ export interface Bound {
 }
 
 const CAP = 4096;
+
+/**
+ * What a kernel's storage buffers are bound to, of tensors by their names.
+ * @param limit bytes that `adapter` allows in one binding
+ * @throws FathomError `tensor-too-large`
+ */
+export function boundTo(
+  kernel: Kernel,
+  tensors: Readonly<Record<string, Tensor>>,
+  limit: number,
+  adapter: string,
+): Bound[] {
+  return kernel.bindings.map(({ name, index }) => {
+    const tensor = tensors[name];
+    if (!tensor) throw new Error(`${kernel.name} needs the tensor ${name}`);
+    const size = Math.max(16, Math.ceil(tensor.size / 4) * 16);
+    if (size > limit) throw tooLarge(tensor.shape, size, limit, adapter);
+    return { binding: index, pooled: tensor.pooled, offset: tensor.offset * 4, size };
+  });
+}
 
 /** Binds a kernel's buffers, and its parameters to `uniforms` at dynamic offsets. */
 export function bind(

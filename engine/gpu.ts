@@ -1,5 +1,5 @@
 import { type ShaderName, shaderNames, shaderUrl } from '../shaders/index.ts';
-import { BindGroups, type Bound } from './bind_groups.ts';
+import { BindGroups, boundTo } from './bind_groups.ts';
 import { Capture, Recording, resolved } from './capture.ts';
 import { Commands, type GpuStats, type Grid } from './commands.ts';
 import type { DeviceProfile } from './device_profile.ts';
@@ -244,15 +244,7 @@ export class Gpu {
   ): void {
     this.throwFailure();
     const profiled = this.profile?.dispatch(kernel.name, tensors, resolved(params), workgroups);
-    const bound = kernel.bindings.map((binding): Bound => {
-      const tensor = tensors[binding.name];
-      if (!tensor) throw new Error(`${kernel.name} needs the tensor ${binding.name}`);
-      const size = Math.max(16, Math.ceil(tensor.size / 4) * 16);
-      if (size > this.maxBindingBytes) {
-        throw tooLarge(tensor.shape, size, this.maxBindingBytes, this.opened.label);
-      }
-      return { binding: binding.index, pooled: tensor.pooled, offset: tensor.offset * 4, size };
-    });
+    const bound = boundTo(kernel, tensors, this.maxBindingBytes, this.opened.label);
     const { offset, view } = this.commands.parameters(kernel);
     if (kernel.params) writeParams(kernel, params, view);
     const lines = Math.ceil(workgroups / this.device.limits.maxComputeWorkgroupsPerDimension);
