@@ -119,6 +119,7 @@ function gemm(source: F32, weights: F32, result: F32, shape: GemmShape, g: ConvG
         rows,
         columns: shape.columns,
         steps: stepsOf(shape, shape.channels),
+        pixels: shape.isLine ? 1 : shape.outHeight * shape.outWidth,
         line,
         ...gpu.facts,
       });
@@ -128,13 +129,15 @@ function gemm(source: F32, weights: F32, result: F32, shape: GemmShape, g: ConvG
         CHANNELS_VEC4: vec4,
         COLUMNS_VEC4: shape.columns % 4 === 0,
         STRIDED: strided,
+        SPLIT: plan.splits > 1,
         MATRIX: !plan.direct && isMatrix(shape),
         TAPS_5: plan.direct && shape.kernelWidth === 5,
         ...familyConditions(plan),
       };
+      const parts = plan.splits > 1 ? gpu.empty([plan.splits, rows, shape.columns], 'f32') : undefined;
       gpu.dispatch(
         gpu.kernel(kernelOf(plan), conditions),
-        { image: run.of(source), weights: packed, result: run.of(result) },
+        { image: run.of(source), weights: packed, result: parts ?? run.of(result) },
         {
           ...patchParams({ ...shape, ...run.size }, shape.channels, vec4),
           ...(strided && {
@@ -147,6 +150,7 @@ function gemm(source: F32, weights: F32, result: F32, shape: GemmShape, g: ConvG
           rows,
           columns: shape.columns,
           steps,
+          splits: plan.splits,
           column_tiles: plan.columnTiles,
           samples: run.lines,
           first_lane: 0,
@@ -157,6 +161,8 @@ function gemm(source: F32, weights: F32, result: F32, shape: GemmShape, g: ConvG
         plan.workgroups,
       );
       packed.dispose();
+      if (parts) addPartials(parts, run.of(result), plan.splits);
+      parts?.dispose();
     }
   });
 }
@@ -408,8 +414,8 @@ function familyConditions(plan: GemmPlan | WeightGradientPlan): Record<string, b
     COLUMNS_2: tileColumns >= 2,
     COLUMNS_4: tileColumns >= 4,
     ...('tileRows' in plan
-      ? { ROWS_8: plan.tileRows === 8 }
-      : { GROUPS_2: !plan.direct && plan.tileGroups === 2 }),
+      ? { ROWS_7: plan.direct && plan.tileRows >= 7, ROWS_8: plan.tileRows === 8 }
+      : { PIXELS_7: plan.tilePixels === 7, GROUPS_2: !plan.direct && plan.tileGroups === 2 }),
   };
 }
 
@@ -428,6 +434,7 @@ function patchParams(shape: PatchGeometry, channels: number, vec4: boolean): Rec
     padding_x: shape.paddingX,
     result_height: shape.outHeight,
     result_width: shape.outWidth,
+    splits: 1,
     result_stride: 1,
     result_y: 0,
     result_x: 0,

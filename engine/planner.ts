@@ -19,6 +19,8 @@ export interface GemmFacts extends AdapterFacts {
   columns: number;
   /** Terms of a sum in groups of four. */
   steps: number;
+  /** Rows of a sample. */
+  pixels: number;
   /** Set for a convolution at stride and dilation 1. */
   line?: Line | undefined;
 }
@@ -40,9 +42,11 @@ export interface GemmPlan {
   tileColumns: TileColumns;
   columnTiles: number;
   /** Rows of an invocation, or of a workgroup of the tiled family. */
-  tileRows: 4 | 8 | 32;
+  tileRows: 4 | 7 | 8 | 32;
   /** Whether rows are neighbouring pixels of one line (direct_convolution.wgsl) instead of any (gemm_*.wgsl). */
   direct: boolean;
+  /** Parts into which the sum is cut, each with a result of its own; they divide the steps. */
+  splits: number;
   workgroups: number;
 }
 
@@ -65,6 +69,8 @@ export interface WeightGradientPlan {
   columnTiles: number;
   /** Whether the taps of a line are taken together (wgrad_direct.wgsl). */
   direct: boolean;
+  /** Pixels that it takes at a time. */
+  tilePixels: 4 | 7 | undefined;
   /** Groups of four rows that an invocation owns where it is not direct, or a workgroup of the tiled family. */
   tileGroups: 1 | 2 | 8;
   /** Sample n is added to lane n mod `lanes`; does not depend on the batch. */
@@ -83,6 +89,8 @@ const LANES_SHARE = 0.25;
 const MOST_LANES = 64;
 /** Pixels computed for each one wanted, up to which direct convolution is faster; measured. */
 const DIRECT_WASTE = 1.2;
+/** The fewest steps that are worth a pass over their sums. */
+const SPLIT_STEPS = 16;
 /** Steps up to which a narrow tile, which compiles sooner, is no slower. */
 const FEW_STEPS = 4;
 /** Invocations for each one wanted, up to which quads are faster. */
@@ -95,10 +103,12 @@ export function planGemm(facts: GemmFacts): GemmPlan {
   if (family === 'tiled') {
     const columnTiles = Math.ceil(columns4 / 8);
     const workgroups = Math.ceil(facts.rows / 32) * columnTiles;
-    return { family, tileColumns: 8, columnTiles, tileRows: 32, direct: false, workgroups };
+    return { family, tileColumns: 8, columnTiles, tileRows: 32, direct: false, splits: 1, workgroups };
   }
-  const tileRows = hasWideRegisters(facts, family) ? 4 : 8;
-  const direct = isDirect(facts, family, tileRows, facts.line);
+  const wide = hasWideRegisters(facts, family);
+  const width = lineTile(facts.line, wide ? [4] : [8, 7]);
+  const direct = width !== undefined && !(wide && facts.line!.channels % 4 === 0);
+  const tileRows = direct ? width : wide ? 4 : 8;
   const tileColumns = registerColumns(
     columns4,
     facts.steps <= FEW_STEPS ? 2 : mostColumns(direct, facts.line),
@@ -107,23 +117,28 @@ export function planGemm(facts: GemmFacts): GemmPlan {
   const tiles = direct
     ? (facts.rows / facts.line!.outWidth) * Math.ceil(facts.line!.outWidth / tileRows)
     : Math.ceil(facts.rows / tileRows);
-  const workgroups = Math.ceil((Math.ceil(tiles / 4) * columnTiles * 4) / WORKGROUP);
-  return { family, tileColumns, columnTiles, tileRows, direct, workgroups };
+  const splits = direct ? 1 : planSplits(facts, columnTiles);
+  const workgroups = Math.ceil((splits * Math.ceil(tiles / 4) * columnTiles * 4) / WORKGROUP);
+  return { family, tileColumns, columnTiles, tileRows, direct, splits, workgroups };
+}
+
+/** Parts of a linear layer's sums. Neither rows nor the adapter decide: a sample's bits must not depend on them. */
+function planSplits({ pixels, steps }: GemmFacts, columnTiles: number): number {
+  if (pixels > 1 || columnTiles > 2) return 1;
+  const parts = [8, 4, 2].find((count) => steps % count === 0 && steps / count >= SPLIT_STEPS);
+  return parts ?? 1;
 }
 
 /**
- * Whether taking a line's pixels once for all its taps pays: tiles must not overhang lines by much, and the many
- * values held at a time must not overflow wide registers.
+ * Of the tile widths that direct convolution offers the one that overhangs lines the least, the first of equals;
+ * undefined where it is not possible or costs more pixels than it saves loads. On wide registers it is left alone where
+ * it would hold more values than they do.
  */
-function isDirect(
-  facts: AdapterFacts,
-  family: Family,
-  tileWidth: number,
-  line: Line | undefined,
-): line is Line {
-  if (!line || (line.taps !== 3 && line.taps !== 5)) return false;
-  if (hasWideRegisters(facts, family) && line.channels % 4 === 0) return false;
-  return Math.ceil(line.outWidth / tileWidth) * tileWidth <= DIRECT_WASTE * line.outWidth;
+function lineTile<W extends number>(line: Line | undefined, widths: readonly W[]): W | undefined {
+  if (!line || (line.taps !== 3 && line.taps !== 5)) return undefined;
+  const covered = (width: number) => Math.ceil(line.outWidth / width) * width;
+  const best = widths.reduce((a, b) => (covered(b) < covered(a) ? b : a));
+  return covered(best) <= DIRECT_WASTE * line.outWidth ? best : undefined;
 }
 
 /** Tiles, lanes and grid of a weight gradient; see shaders/wgrad_*.wgsl. */
@@ -134,11 +149,18 @@ export function planWeightGradient(facts: WeightGradientFacts): WeightGradientPl
   const tileGroups: WeightGradientPlan['tileGroups'] =
     family === 'tiled' ? 8 : hasWideRegisters(facts, family) ? 1 : 2;
   // On wide registers a step would gain little for the time it takes to compile.
-  const direct =
-    family !== 'tiled' && !hasWideRegisters(facts, family) && isDirect(facts, family, 4, facts.line);
+  const isCandidate = family !== 'tiled' && !hasWideRegisters(facts, family);
+  const tilePixels = isCandidate ? lineTile(facts.line, [4, 7]) : undefined;
+  const direct = tilePixels !== undefined;
   const tileColumns: TileColumns =
     family === 'tiled' ? 8 : registerColumns(columns4, mostColumns(direct, facts.line));
-  const shape = { tileColumns, columnTiles: Math.ceil(columns4 / tileColumns), tileGroups, direct };
+  const shape = {
+    tileColumns,
+    columnTiles: Math.ceil(columns4 / tileColumns),
+    tileGroups,
+    direct,
+    tilePixels,
+  };
   if (family === 'tiled') return sized(facts, { family, ...shape }, Math.ceil(facts.steps / 8) * WORKGROUP);
   if (!direct) return sized(facts, { family, ...shape }, Math.ceil(facts.steps / (4 * tileGroups)) * 4);
   const { kernelHeight, channels } = facts.line!;

@@ -1,5 +1,5 @@
 // C[m, n] = sum over k of A[m, k] * B[k, n], as gemm_register.wgsl, for 3 or 5 taps a line at stride 1.
-// An invocation owns 4 (8 with ROWS_8) neighbouring pixels of a line x 4 columns (8 with COLUMNS_2, 16 with COLUMNS_4
+// An invocation owns 4 (7 with ROWS_7, 8 with ROWS_8 too) neighbouring pixels of a line x 4 columns (8 with COLUMNS_2, 16 with COLUMNS_4
 // too). For each line of the kernel and each channel (vec4 of channels with CHANNELS_VEC4) it loads the pixels under
 // all of them once, and then takes tap after tap from registers.
 // Weights are packed by lines (pack_weights.wgsl). QUADS as in gemm_register.wgsl.
@@ -18,7 +18,8 @@ import package::result_store::store;
 @if(COLUMNS_2 && !COLUMNS_4) const tile_columns = 2u;
 @if(!COLUMNS_2) const tile_columns = 1u;
 @if(ROWS_8) const tile_width = 8u;
-@if(!ROWS_8) const tile_width = 4u;
+@if(ROWS_7 && !ROWS_8) const tile_width = 7u;
+@if(!ROWS_7) const tile_width = 4u;
 /// Blocks of weights that a step takes for each vec4 of columns: one a tap, or one for four taps.
 @if(CHANNELS_VEC4 && !TAPS_5) const blocks = 3u;
 @if(CHANNELS_VEC4 && TAPS_5) const blocks = 5u;
@@ -61,29 +62,29 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   let ok3 = (x + 3u < params.width) & live;
   let ok4 = (x + 4u < params.width) & live;
   let ok5 = (x + 5u < params.width) & live;
-  @if(TAPS_5 || ROWS_8) let ok6 = (x + 6u < params.width) & live;
-  @if(TAPS_5 || ROWS_8) let ok7 = (x + 7u < params.width) & live;
-  @if(ROWS_8) let ok8 = (x + 8u < params.width) & live;
-  @if(ROWS_8) let ok9 = (x + 9u < params.width) & live;
-  @if(ROWS_8 && TAPS_5) let ok10 = (x + 10u < params.width) & live;
+  @if(TAPS_5 || ROWS_7) let ok6 = (x + 6u < params.width) & live;
+  @if(TAPS_5 || ROWS_7) let ok7 = (x + 7u < params.width) & live;
+  @if(ROWS_7) let ok8 = (x + 8u < params.width) & live;
+  @if(ROWS_8 || (ROWS_7 && TAPS_5)) let ok9 = (x + 9u < params.width) & live;
+  @if(ROWS_7 && TAPS_5) let ok10 = (x + 10u < params.width) & live;
   @if(ROWS_8 && TAPS_5) let ok11 = (x + 11u < params.width) & live;
 
   var a0 = vec4f(); var a1 = vec4f();
   var a2 = vec4f(); var a3 = vec4f();
-  @if(ROWS_8) var a4 = vec4f(); @if(ROWS_8) var a5 = vec4f();
-  @if(ROWS_8) var a6 = vec4f(); @if(ROWS_8) var a7 = vec4f();
+  @if(ROWS_7) var a4 = vec4f(); @if(ROWS_7) var a5 = vec4f();
+  @if(ROWS_7) var a6 = vec4f(); @if(ROWS_8) var a7 = vec4f();
   @if(COLUMNS_2) var b0 = vec4f(); @if(COLUMNS_2) var b1 = vec4f();
   @if(COLUMNS_2) var b2 = vec4f(); @if(COLUMNS_2) var b3 = vec4f();
-  @if(ROWS_8 && COLUMNS_2) var b4 = vec4f(); @if(ROWS_8 && COLUMNS_2) var b5 = vec4f();
-  @if(ROWS_8 && COLUMNS_2) var b6 = vec4f(); @if(ROWS_8 && COLUMNS_2) var b7 = vec4f();
+  @if(ROWS_7 && COLUMNS_2) var b4 = vec4f(); @if(ROWS_7 && COLUMNS_2) var b5 = vec4f();
+  @if(ROWS_7 && COLUMNS_2) var b6 = vec4f(); @if(ROWS_8 && COLUMNS_2) var b7 = vec4f();
   @if(COLUMNS_4) var c0 = vec4f(); @if(COLUMNS_4) var c1 = vec4f();
   @if(COLUMNS_4) var c2 = vec4f(); @if(COLUMNS_4) var c3 = vec4f();
-  @if(ROWS_8 && COLUMNS_4) var c4 = vec4f(); @if(ROWS_8 && COLUMNS_4) var c5 = vec4f();
-  @if(ROWS_8 && COLUMNS_4) var c6 = vec4f(); @if(ROWS_8 && COLUMNS_4) var c7 = vec4f();
+  @if(ROWS_7 && COLUMNS_4) var c4 = vec4f(); @if(ROWS_7 && COLUMNS_4) var c5 = vec4f();
+  @if(ROWS_7 && COLUMNS_4) var c6 = vec4f(); @if(ROWS_8 && COLUMNS_4) var c7 = vec4f();
   @if(COLUMNS_4) var d0 = vec4f(); @if(COLUMNS_4) var d1 = vec4f();
   @if(COLUMNS_4) var d2 = vec4f(); @if(COLUMNS_4) var d3 = vec4f();
-  @if(ROWS_8 && COLUMNS_4) var d4 = vec4f(); @if(ROWS_8 && COLUMNS_4) var d5 = vec4f();
-  @if(ROWS_8 && COLUMNS_4) var d6 = vec4f(); @if(ROWS_8 && COLUMNS_4) var d7 = vec4f();
+  @if(ROWS_7 && COLUMNS_4) var d4 = vec4f(); @if(ROWS_7 && COLUMNS_4) var d5 = vec4f();
+  @if(ROWS_7 && COLUMNS_4) var d6 = vec4f(); @if(ROWS_8 && COLUMNS_4) var d7 = vec4f();
 
   var at = column * params.kernel_height * params.channels * blocks;
   var ky = 0u;
@@ -97,11 +98,11 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     let x3 = load(start + 3u * params.channels, inside & ok3);
     let x4 = load(start + 4u * params.channels, inside & ok4);
     let x5 = load(start + 5u * params.channels, inside & ok5);
-    @if(TAPS_5 || ROWS_8) let x6 = load(start + 6u * params.channels, inside & ok6);
-    @if(TAPS_5 || ROWS_8) let x7 = load(start + 7u * params.channels, inside & ok7);
-    @if(ROWS_8) let x8 = load(start + 8u * params.channels, inside & ok8);
-    @if(ROWS_8) let x9 = load(start + 9u * params.channels, inside & ok9);
-    @if(ROWS_8 && TAPS_5) let x10 = load(start + 10u * params.channels, inside & ok10);
+    @if(TAPS_5 || ROWS_7) let x6 = load(start + 6u * params.channels, inside & ok6);
+    @if(TAPS_5 || ROWS_7) let x7 = load(start + 7u * params.channels, inside & ok7);
+    @if(ROWS_7) let x8 = load(start + 8u * params.channels, inside & ok8);
+    @if(ROWS_8 || (ROWS_7 && TAPS_5)) let x9 = load(start + 9u * params.channels, inside & ok9);
+    @if(ROWS_7 && TAPS_5) let x10 = load(start + 10u * params.channels, inside & ok10);
     @if(ROWS_8 && TAPS_5) let x11 = load(start + 11u * params.channels, inside & ok11);
     @if(CHANNELS_VEC4) let w0a = block(at, lane);
     @if(CHANNELS_VEC4) let w1a = block(at + 1u, lane);
@@ -120,10 +121,12 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
       a2 += w0a * x2 + w1a * x3 + w2a * x4;
       a3 += w0a * x3 + w1a * x4 + w2a * x5;
     }
-    @if(!TAPS_5 && ROWS_8) {
+    @if(!TAPS_5 && ROWS_7) {
       a4 += w0a * x4 + w1a * x5 + w2a * x6;
       a5 += w0a * x5 + w1a * x6 + w2a * x7;
       a6 += w0a * x6 + w1a * x7 + w2a * x8;
+    }
+    @if(!TAPS_5 && ROWS_8) {
       a7 += w0a * x7 + w1a * x8 + w2a * x9;
     }
     @if(TAPS_5) {
@@ -132,10 +135,12 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
       a2 += w0a * x2 + w1a * x3 + w2a * x4 + w3a * x5 + w4a * x6;
       a3 += w0a * x3 + w1a * x4 + w2a * x5 + w3a * x6 + w4a * x7;
     }
-    @if(TAPS_5 && ROWS_8) {
+    @if(TAPS_5 && ROWS_7) {
       a4 += w0a * x4 + w1a * x5 + w2a * x6 + w3a * x7 + w4a * x8;
       a5 += w0a * x5 + w1a * x6 + w2a * x7 + w3a * x8 + w4a * x9;
       a6 += w0a * x6 + w1a * x7 + w2a * x8 + w3a * x9 + w4a * x10;
+    }
+    @if(TAPS_5 && ROWS_8) {
       a7 += w0a * x7 + w1a * x8 + w2a * x9 + w3a * x10 + w4a * x11;
     }
     @if(COLUMNS_2) {
@@ -156,10 +161,12 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
         b2 += w0b * x2 + w1b * x3 + w2b * x4;
         b3 += w0b * x3 + w1b * x4 + w2b * x5;
       }
-      @if(!TAPS_5 && ROWS_8) {
+      @if(!TAPS_5 && ROWS_7) {
         b4 += w0b * x4 + w1b * x5 + w2b * x6;
         b5 += w0b * x5 + w1b * x6 + w2b * x7;
         b6 += w0b * x6 + w1b * x7 + w2b * x8;
+      }
+      @if(!TAPS_5 && ROWS_8) {
         b7 += w0b * x7 + w1b * x8 + w2b * x9;
       }
       @if(TAPS_5) {
@@ -168,10 +175,12 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
         b2 += w0b * x2 + w1b * x3 + w2b * x4 + w3b * x5 + w4b * x6;
         b3 += w0b * x3 + w1b * x4 + w2b * x5 + w3b * x6 + w4b * x7;
       }
-      @if(TAPS_5 && ROWS_8) {
+      @if(TAPS_5 && ROWS_7) {
         b4 += w0b * x4 + w1b * x5 + w2b * x6 + w3b * x7 + w4b * x8;
         b5 += w0b * x5 + w1b * x6 + w2b * x7 + w3b * x8 + w4b * x9;
         b6 += w0b * x6 + w1b * x7 + w2b * x8 + w3b * x9 + w4b * x10;
+      }
+      @if(TAPS_5 && ROWS_8) {
         b7 += w0b * x7 + w1b * x8 + w2b * x9 + w3b * x10 + w4b * x11;
       }
     }
@@ -193,10 +202,12 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
         c2 += w0c * x2 + w1c * x3 + w2c * x4;
         c3 += w0c * x3 + w1c * x4 + w2c * x5;
       }
-      @if(!TAPS_5 && ROWS_8) {
+      @if(!TAPS_5 && ROWS_7) {
         c4 += w0c * x4 + w1c * x5 + w2c * x6;
         c5 += w0c * x5 + w1c * x6 + w2c * x7;
         c6 += w0c * x6 + w1c * x7 + w2c * x8;
+      }
+      @if(!TAPS_5 && ROWS_8) {
         c7 += w0c * x7 + w1c * x8 + w2c * x9;
       }
       @if(TAPS_5) {
@@ -205,10 +216,12 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
         c2 += w0c * x2 + w1c * x3 + w2c * x4 + w3c * x5 + w4c * x6;
         c3 += w0c * x3 + w1c * x4 + w2c * x5 + w3c * x6 + w4c * x7;
       }
-      @if(TAPS_5 && ROWS_8) {
+      @if(TAPS_5 && ROWS_7) {
         c4 += w0c * x4 + w1c * x5 + w2c * x6 + w3c * x7 + w4c * x8;
         c5 += w0c * x5 + w1c * x6 + w2c * x7 + w3c * x8 + w4c * x9;
         c6 += w0c * x6 + w1c * x7 + w2c * x8 + w3c * x9 + w4c * x10;
+      }
+      @if(TAPS_5 && ROWS_8) {
         c7 += w0c * x7 + w1c * x8 + w2c * x9 + w3c * x10 + w4c * x11;
       }
     }
@@ -230,10 +243,12 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
         d2 += w0d * x2 + w1d * x3 + w2d * x4;
         d3 += w0d * x3 + w1d * x4 + w2d * x5;
       }
-      @if(!TAPS_5 && ROWS_8) {
+      @if(!TAPS_5 && ROWS_7) {
         d4 += w0d * x4 + w1d * x5 + w2d * x6;
         d5 += w0d * x5 + w1d * x6 + w2d * x7;
         d6 += w0d * x6 + w1d * x7 + w2d * x8;
+      }
+      @if(!TAPS_5 && ROWS_8) {
         d7 += w0d * x7 + w1d * x8 + w2d * x9;
       }
       @if(TAPS_5) {
@@ -242,10 +257,12 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
         d2 += w0d * x2 + w1d * x3 + w2d * x4 + w3d * x5 + w4d * x6;
         d3 += w0d * x3 + w1d * x4 + w2d * x5 + w3d * x6 + w4d * x7;
       }
-      @if(TAPS_5 && ROWS_8) {
+      @if(TAPS_5 && ROWS_7) {
         d4 += w0d * x4 + w1d * x5 + w2d * x6 + w3d * x7 + w4d * x8;
         d5 += w0d * x5 + w1d * x6 + w2d * x7 + w3d * x8 + w4d * x9;
         d6 += w0d * x6 + w1d * x7 + w2d * x8 + w3d * x9 + w4d * x10;
+      }
+      @if(TAPS_5 && ROWS_8) {
         d7 += w0d * x7 + w1d * x8 + w2d * x9 + w3d * x10 + w4d * x11;
       }
     }
@@ -263,36 +280,28 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   let m1 = select(params.rows, m + 1u, 1u < count);
   let m2 = select(params.rows, m + 2u, 2u < count);
   let m3 = select(params.rows, m + 3u, 3u < count);
-  @if(ROWS_8) let m4 = select(params.rows, m + 4u, 4u < count);
-  @if(ROWS_8) let m5 = select(params.rows, m + 5u, 5u < count);
-  @if(ROWS_8) let m6 = select(params.rows, m + 6u, 6u < count);
+  @if(ROWS_7) let m4 = select(params.rows, m + 4u, 4u < count);
+  @if(ROWS_7) let m5 = select(params.rows, m + 5u, 5u < count);
+  @if(ROWS_7) let m6 = select(params.rows, m + 6u, 6u < count);
   @if(ROWS_8) let m7 = select(params.rows, m + 7u, 7u < count);
   store(m0, column, a0); store(m1, column, a1);
   store(m2, column, a2); store(m3, column, a3);
-  @if(ROWS_8) {
-    store(m4, column, a4); store(m5, column, a5);
-    store(m6, column, a6); store(m7, column, a7);
-  }
+  @if(ROWS_7) { store(m4, column, a4); store(m5, column, a5); store(m6, column, a6); }
+  @if(ROWS_8) { store(m7, column, a7); }
   @if(COLUMNS_2) {
     store(m0, column + 1u, b0); store(m1, column + 1u, b1);
     store(m2, column + 1u, b2); store(m3, column + 1u, b3);
-    @if(ROWS_8) {
-      store(m4, column + 1u, b4); store(m5, column + 1u, b5);
-      store(m6, column + 1u, b6); store(m7, column + 1u, b7);
-    }
+    @if(ROWS_7) { store(m4, column + 1u, b4); store(m5, column + 1u, b5); store(m6, column + 1u, b6); }
+    @if(ROWS_8) { store(m7, column + 1u, b7); }
   }
   @if(COLUMNS_4) {
     store(m0, column + 2u, c0); store(m1, column + 2u, c1);
     store(m2, column + 2u, c2); store(m3, column + 2u, c3);
-    @if(ROWS_8) {
-      store(m4, column + 2u, c4); store(m5, column + 2u, c5);
-      store(m6, column + 2u, c6); store(m7, column + 2u, c7);
-    }
+    @if(ROWS_7) { store(m4, column + 2u, c4); store(m5, column + 2u, c5); store(m6, column + 2u, c6); }
+    @if(ROWS_8) { store(m7, column + 2u, c7); }
     store(m0, column + 3u, d0); store(m1, column + 3u, d1);
     store(m2, column + 3u, d2); store(m3, column + 3u, d3);
-    @if(ROWS_8) {
-      store(m4, column + 3u, d4); store(m5, column + 3u, d5);
-      store(m6, column + 3u, d6); store(m7, column + 3u, d7);
-    }
+    @if(ROWS_7) { store(m4, column + 3u, d4); store(m5, column + 3u, d5); store(m6, column + 3u, d6); }
+    @if(ROWS_8) { store(m7, column + 3u, d7); }
   }
 }

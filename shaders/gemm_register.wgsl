@@ -4,10 +4,12 @@
 // COLUMNS_4 too), spelled out; no workgroup memory and no barrier, which software adapters execute badly. The loop over k is one flat
 // loop: nested loops cost them twice. Accumulators of vec4 columns 0-3 are a-d.
 // QUADS: four neighbouring invocations share their columns; each loads a quarter of B's block and passes it on.
-// Dispatch: ceil(rows / (4 * tile rows)) * column_tiles * 4 invocations, 64 a workgroup: four row tiles fastest, then column tiles.
+// SPLIT: k is cut into `splits` equal parts, each with a result of its own, which partial_sum.wgsl adds in order: where rows and
+// columns are few, one sum would leave the adapter idle.
+// Dispatch: splits * ceil(rows / (4 * tile rows)) * column_tiles * 4 invocations, 64 a workgroup: four row tiles fastest, then column tiles.
 import package::dispatch::linear_index;
 import package::patches::{params, row_at, step_at, next_step, load};
-import package::result_store::store;
+import package::result_store::{store, part};
 
 @if(QUADS) enable subgroups;
 
@@ -33,7 +35,12 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   let lane = index % 4u;
   let column = ((index / 4u) % params.column_tiles) * tile_columns;
   // Rows past the last are computed and not stored: quads must stay whole.
-  let m = ((index / (4u * params.column_tiles)) * 4u + lane) * tile_rows;
+  let quad_row = index / (4u * params.column_tiles);
+  let quad_rows = (params.rows + 4u * tile_rows - 1u) / (4u * tile_rows);
+  let split = quad_row / quad_rows;
+  let m = select(params.rows, ((quad_row % quad_rows) * 4u + lane) * tile_rows, split < params.splits);
+  let length = params.steps / params.splits;
+  @if(SPLIT) { part = split; }
 
   let r0 = row_at(m);
   let r1 = row_at(m + 1u);
@@ -60,9 +67,9 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   @if(ROWS_8 && COLUMNS_4) var d4 = vec4f(); @if(ROWS_8 && COLUMNS_4) var d5 = vec4f();
   @if(ROWS_8 && COLUMNS_4) var d6 = vec4f(); @if(ROWS_8 && COLUMNS_4) var d7 = vec4f();
 
-  var at = column * params.steps;
-  var step = step_at(0u);
-  for (var k = 0u; k < params.steps; k++) {
+  var at = column * params.steps + split * length * tile_columns;
+  var step = step_at(split * length);
+  for (var k = 0u; k < length; k++) {
     let x0 = load(r0, step);
     let x1 = load(r1, step);
     let x2 = load(r2, step);

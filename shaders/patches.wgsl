@@ -25,6 +25,7 @@ struct Params {
   padding_y: u32,
   padding_x: u32,
   dilation: u32,
+  splits: u32,
   result_height: u32,
   result_width: u32,
   result_stride: u32,

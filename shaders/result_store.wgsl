@@ -5,8 +5,12 @@ import package::patches::params;
 @if(COLUMNS_VEC4) @group(0) @binding(3) var<storage, read_write> result: array<vec4f>;
 @if(!COLUMNS_VEC4) @group(0) @binding(3) var<storage, read_write> result: array<f32>;
 
+/// SPLIT: which of several results, one behind another, is written.
+@if(SPLIT) var<private> part: u32;
+
 fn result_row(m: u32) -> u32 {
-  @if(!STRIDED) return m;
+  @if(SPLIT) return part * params.rows + m;
+  @if(!SPLIT && !STRIDED) return m;
   @if(STRIDED) {
     let line = m / params.out_width;
     let y = (line % params.out_height) * params.result_stride + params.result_y;
@@ -18,7 +22,7 @@ fn result_row(m: u32) -> u32 {
 /// Writes columns 4 * column4 to 4 * column4 + 3 of row m; what lies outside is dropped.
 fn store(m: u32, column4: u32, value: vec4f) {
   let column = 4u * column4;
-  if (m < params.rows && column < params.columns) {
+  if ((m < params.rows) & (column < params.columns)) {
     let at = result_row(m) * params.columns + column;
     @if(COLUMNS_VEC4) { result[at / 4u] = value; }
     @if(!COLUMNS_VEC4) {

@@ -1,7 +1,7 @@
 // Weight gradient, and FISHER, as wgrad_register.wgsl, of a convolution with 3 or 5 taps a line at stride 1.
 // An invocation owns one line of the kernel and one channel (four with CHANNELS_VEC4), all taps of it, x 4 output
-// channels (8 with COLUMNS_2, 16 with COLUMNS_4 too). It takes four neighbouring pixels at a time: the inputs under all
-// their taps are loaded once. Samples are the outer loop, tiles of four pixels one flat inner loop.
+// channels (8 with COLUMNS_2, 16 with COLUMNS_4 too). It takes four neighbouring pixels at a time, or seven with PIXELS_7:
+// the inputs under all their taps are loaded once. Samples are the outer loop, tiles of pixels one flat inner loop.
 // QUADS as in wgrad_register.wgsl.
 // Dispatch: lanes * row tiles * column_tiles invocations, 64 a workgroup, row tiles (kernel_height * channels) rounded up
 // to whole quads with QUADS: a quad's row tiles fastest, then column tiles.
@@ -16,6 +16,8 @@ import package::weight_gradient::{
 @if(COLUMNS_4) const tile_columns = 4u;
 @if(COLUMNS_2 && !COLUMNS_4) const tile_columns = 2u;
 @if(!COLUMNS_2) const tile_columns = 1u;
+@if(PIXELS_7) const tile_width = 7u;
+@if(!PIXELS_7) const tile_width = 4u;
 @if(QUADS) const together = 4u;
 @if(!QUADS) const together = 1u;
 
@@ -42,6 +44,20 @@ fn add_four(sum: Block, x0: Value, x1: Value, x2: Value, x3: Value, d0: vec4f, d
     add_row(sum[1], x0.y, x1.y, x2.y, x3.y, d0, d1, d2, d3),
     add_row(sum[2], x0.z, x1.z, x2.z, x3.z, d0, d1, d2, d3),
     add_row(sum[3], x0.w, x1.w, x2.w, x3.w, d0, d1, d2, d3),
+  );
+}
+
+/// The same of three pixels.
+@if(PIXELS_7) fn add_row_of_three(sum: vec4f, x0: f32, x1: f32, x2: f32, d0: vec4f, d1: vec4f, d2: vec4f) -> vec4f {
+  return fma(vec4f(x2), d2, fma(vec4f(x1), d1, fma(vec4f(x0), d0, sum)));
+}
+@if(PIXELS_7) fn add_three(sum: Block, x0: Value, x1: Value, x2: Value, d0: vec4f, d1: vec4f, d2: vec4f) -> Block {
+  @if(!CHANNELS_VEC4) return add_row_of_three(sum, x0, x1, x2, d0, d1, d2);
+  @if(CHANNELS_VEC4) return mat4x4f(
+    add_row_of_three(sum[0], x0.x, x1.x, x2.x, d0, d1, d2),
+    add_row_of_three(sum[1], x0.y, x1.y, x2.y, d0, d1, d2),
+    add_row_of_three(sum[2], x0.z, x1.z, x2.z, d0, d1, d2),
+    add_row_of_three(sum[3], x0.w, x1.w, x2.w, d0, d1, d2),
   );
 }
 
@@ -82,8 +98,8 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   let lane = (params.first_lane + first) % params.lanes;
   let ky = row / params.channels;
   let channel = row % params.channels;
-  let line_tiles = (params.out_width + 3u) / 4u;
-  let line_step = (params.width - 4u * line_tiles) * params.channels;
+  let line_tiles = (params.out_width + tile_width - 1u) / tile_width;
+  let line_step = (params.width - tile_width * line_tiles) * params.channels;
 
   @if(!FISHER) var a0 = start(lane, row_of(ky, 0u, channel), column);
   @if(FISHER) var a0 = Block();
@@ -162,13 +178,19 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
       let x3 = load(at + 3u * params.channels, inside & (x + 3u < params.width));
       let x4 = load(at + 4u * params.channels, inside & (x + 4u < params.width));
       let x5 = load(at + 5u * params.channels, inside & (x + 5u < params.width));
-      @if(TAPS_5) let x6 = load(at + 6u * params.channels, inside & (x + 6u < params.width));
-      @if(TAPS_5) let x7 = load(at + 7u * params.channels, inside & (x + 7u < params.width));
+      @if(TAPS_5 || PIXELS_7) let x6 = load(at + 6u * params.channels, inside & (x + 6u < params.width));
+      @if(TAPS_5 || PIXELS_7) let x7 = load(at + 7u * params.channels, inside & (x + 7u < params.width));
+      @if(PIXELS_7) let x8 = load(at + 8u * params.channels, inside & (x + 8u < params.width));
+      @if(PIXELS_7 && TAPS_5) let x9 = load(at + 9u * params.channels, inside & (x + 9u < params.width));
+      @if(PIXELS_7 && TAPS_5) let x10 = load(at + 10u * params.channels, inside & (x + 10u < params.width));
       let left = select(0u, params.out_width - ox, live);
       @if(QUADS) let own0 = own_gradient(p, left, column, 0u, place);
-      @if(QUADS && COLUMNS_2) let own1 = own_gradient(p, left, column, 1u, place);
-      @if(QUADS && COLUMNS_4) let own2 = own_gradient(p, left, column, 2u, place);
-      @if(QUADS && COLUMNS_4) let own3 = own_gradient(p, left, column, 3u, place);
+      @if(QUADS && (PIXELS_7 || COLUMNS_2)) let own1 = own_gradient(p, left, column, 1u, place);
+      @if(QUADS && (COLUMNS_4 || (PIXELS_7 && COLUMNS_2))) let own2 = own_gradient(p, left, column, 2u, place);
+      @if(QUADS && (COLUMNS_4 || (PIXELS_7 && COLUMNS_2))) let own3 = own_gradient(p, left, column, 3u, place);
+      @if(QUADS && COLUMNS_4 && PIXELS_7) let own4 = own_gradient(p, left, column, 4u, place);
+      @if(QUADS && COLUMNS_4 && PIXELS_7) let own5 = own_gradient(p, left, column, 5u, place);
+      @if(QUADS && COLUMNS_4 && PIXELS_7) let own6 = own_gradient(p, left, column, 6u, place);
       @if(QUADS && !COLUMNS_2) let ad0 = quadBroadcast(own0, 0u);
       @if(QUADS && COLUMNS_2 && !COLUMNS_4) let ad0 = quadBroadcast(own0, 0u);
       @if(QUADS && COLUMNS_4) let ad0 = quadBroadcast(own0, 0u);
@@ -185,11 +207,28 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
       @if(QUADS && COLUMNS_2 && !COLUMNS_4) let ad3 = quadBroadcast(own1, 2u);
       @if(QUADS && COLUMNS_4) let ad3 = quadBroadcast(own3, 0u);
       @if(!QUADS) let ad3 = gradient_of(p, 3u, left, column);
+      @if(QUADS && !COLUMNS_2 && PIXELS_7) let ad4 = quadBroadcast(own1, 0u);
+      @if(QUADS && COLUMNS_2 && !COLUMNS_4 && PIXELS_7) let ad4 = quadBroadcast(own2, 0u);
+      @if(QUADS && COLUMNS_4 && PIXELS_7) let ad4 = quadBroadcast(own4, 0u);
+      @if(!QUADS && PIXELS_7) let ad4 = gradient_of(p, 4u, left, column);
+      @if(QUADS && !COLUMNS_2 && PIXELS_7) let ad5 = quadBroadcast(own1, 1u);
+      @if(QUADS && COLUMNS_2 && !COLUMNS_4 && PIXELS_7) let ad5 = quadBroadcast(own2, 2u);
+      @if(QUADS && COLUMNS_4 && PIXELS_7) let ad5 = quadBroadcast(own5, 0u);
+      @if(!QUADS && PIXELS_7) let ad5 = gradient_of(p, 5u, left, column);
+      @if(QUADS && !COLUMNS_2 && PIXELS_7) let ad6 = quadBroadcast(own1, 2u);
+      @if(QUADS && COLUMNS_2 && !COLUMNS_4 && PIXELS_7) let ad6 = quadBroadcast(own3, 0u);
+      @if(QUADS && COLUMNS_4 && PIXELS_7) let ad6 = quadBroadcast(own6, 0u);
+      @if(!QUADS && PIXELS_7) let ad6 = gradient_of(p, 6u, left, column);
       a0 = add_four(a0, x0, x1, x2, x3, ad0, ad1, ad2, ad3);
       a1 = add_four(a1, x1, x2, x3, x4, ad0, ad1, ad2, ad3);
       a2 = add_four(a2, x2, x3, x4, x5, ad0, ad1, ad2, ad3);
       @if(TAPS_5) { a3 = add_four(a3, x3, x4, x5, x6, ad0, ad1, ad2, ad3); }
       @if(TAPS_5) { a4 = add_four(a4, x4, x5, x6, x7, ad0, ad1, ad2, ad3); }
+      @if(PIXELS_7) { a0 = add_three(a0, x4, x5, x6, ad4, ad5, ad6); }
+      @if(PIXELS_7) { a1 = add_three(a1, x5, x6, x7, ad4, ad5, ad6); }
+      @if(PIXELS_7) { a2 = add_three(a2, x6, x7, x8, ad4, ad5, ad6); }
+      @if(PIXELS_7 && TAPS_5) { a3 = add_three(a3, x7, x8, x9, ad4, ad5, ad6); }
+      @if(PIXELS_7 && TAPS_5) { a4 = add_three(a4, x8, x9, x10, ad4, ad5, ad6); }
       @if(COLUMNS_2) {
         @if(QUADS && COLUMNS_2 && !COLUMNS_4) let bd0 = quadBroadcast(own0, 1u);
         @if(QUADS && COLUMNS_4) let bd0 = quadBroadcast(own0, 1u);
@@ -203,11 +242,25 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
         @if(QUADS && COLUMNS_2 && !COLUMNS_4) let bd3 = quadBroadcast(own1, 3u);
         @if(QUADS && COLUMNS_4) let bd3 = quadBroadcast(own3, 1u);
         @if(!QUADS) let bd3 = gradient_of(p, 3u, left, column + 1u);
+        @if(QUADS && COLUMNS_2 && !COLUMNS_4 && PIXELS_7) let bd4 = quadBroadcast(own2, 1u);
+        @if(QUADS && COLUMNS_4 && PIXELS_7) let bd4 = quadBroadcast(own4, 1u);
+        @if(!QUADS && PIXELS_7) let bd4 = gradient_of(p, 4u, left, column + 1u);
+        @if(QUADS && COLUMNS_2 && !COLUMNS_4 && PIXELS_7) let bd5 = quadBroadcast(own2, 3u);
+        @if(QUADS && COLUMNS_4 && PIXELS_7) let bd5 = quadBroadcast(own5, 1u);
+        @if(!QUADS && PIXELS_7) let bd5 = gradient_of(p, 5u, left, column + 1u);
+        @if(QUADS && COLUMNS_2 && !COLUMNS_4 && PIXELS_7) let bd6 = quadBroadcast(own3, 1u);
+        @if(QUADS && COLUMNS_4 && PIXELS_7) let bd6 = quadBroadcast(own6, 1u);
+        @if(!QUADS && PIXELS_7) let bd6 = gradient_of(p, 6u, left, column + 1u);
         b0 = add_four(b0, x0, x1, x2, x3, bd0, bd1, bd2, bd3);
         b1 = add_four(b1, x1, x2, x3, x4, bd0, bd1, bd2, bd3);
         b2 = add_four(b2, x2, x3, x4, x5, bd0, bd1, bd2, bd3);
         @if(TAPS_5) { b3 = add_four(b3, x3, x4, x5, x6, bd0, bd1, bd2, bd3); }
         @if(TAPS_5) { b4 = add_four(b4, x4, x5, x6, x7, bd0, bd1, bd2, bd3); }
+        @if(PIXELS_7) { b0 = add_three(b0, x4, x5, x6, bd4, bd5, bd6); }
+        @if(PIXELS_7) { b1 = add_three(b1, x5, x6, x7, bd4, bd5, bd6); }
+        @if(PIXELS_7) { b2 = add_three(b2, x6, x7, x8, bd4, bd5, bd6); }
+        @if(PIXELS_7 && TAPS_5) { b3 = add_three(b3, x7, x8, x9, bd4, bd5, bd6); }
+        @if(PIXELS_7 && TAPS_5) { b4 = add_three(b4, x8, x9, x10, bd4, bd5, bd6); }
       }
       @if(COLUMNS_4) {
         @if(QUADS) let cd0 = quadBroadcast(own0, 2u);
@@ -218,11 +271,22 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
         @if(!QUADS) let cd2 = gradient_of(p, 2u, left, column + 2u);
         @if(QUADS) let cd3 = quadBroadcast(own3, 2u);
         @if(!QUADS) let cd3 = gradient_of(p, 3u, left, column + 2u);
+        @if(QUADS && PIXELS_7) let cd4 = quadBroadcast(own4, 2u);
+        @if(!QUADS && PIXELS_7) let cd4 = gradient_of(p, 4u, left, column + 2u);
+        @if(QUADS && PIXELS_7) let cd5 = quadBroadcast(own5, 2u);
+        @if(!QUADS && PIXELS_7) let cd5 = gradient_of(p, 5u, left, column + 2u);
+        @if(QUADS && PIXELS_7) let cd6 = quadBroadcast(own6, 2u);
+        @if(!QUADS && PIXELS_7) let cd6 = gradient_of(p, 6u, left, column + 2u);
         c0 = add_four(c0, x0, x1, x2, x3, cd0, cd1, cd2, cd3);
         c1 = add_four(c1, x1, x2, x3, x4, cd0, cd1, cd2, cd3);
         c2 = add_four(c2, x2, x3, x4, x5, cd0, cd1, cd2, cd3);
         @if(TAPS_5) { c3 = add_four(c3, x3, x4, x5, x6, cd0, cd1, cd2, cd3); }
         @if(TAPS_5) { c4 = add_four(c4, x4, x5, x6, x7, cd0, cd1, cd2, cd3); }
+        @if(PIXELS_7) { c0 = add_three(c0, x4, x5, x6, cd4, cd5, cd6); }
+        @if(PIXELS_7) { c1 = add_three(c1, x5, x6, x7, cd4, cd5, cd6); }
+        @if(PIXELS_7) { c2 = add_three(c2, x6, x7, x8, cd4, cd5, cd6); }
+        @if(PIXELS_7 && TAPS_5) { c3 = add_three(c3, x7, x8, x9, cd4, cd5, cd6); }
+        @if(PIXELS_7 && TAPS_5) { c4 = add_three(c4, x8, x9, x10, cd4, cd5, cd6); }
       }
       @if(COLUMNS_4) {
         @if(QUADS) let dd0 = quadBroadcast(own0, 3u);
@@ -233,16 +297,27 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
         @if(!QUADS) let dd2 = gradient_of(p, 2u, left, column + 3u);
         @if(QUADS) let dd3 = quadBroadcast(own3, 3u);
         @if(!QUADS) let dd3 = gradient_of(p, 3u, left, column + 3u);
+        @if(QUADS && PIXELS_7) let dd4 = quadBroadcast(own4, 3u);
+        @if(!QUADS && PIXELS_7) let dd4 = gradient_of(p, 4u, left, column + 3u);
+        @if(QUADS && PIXELS_7) let dd5 = quadBroadcast(own5, 3u);
+        @if(!QUADS && PIXELS_7) let dd5 = gradient_of(p, 5u, left, column + 3u);
+        @if(QUADS && PIXELS_7) let dd6 = quadBroadcast(own6, 3u);
+        @if(!QUADS && PIXELS_7) let dd6 = gradient_of(p, 6u, left, column + 3u);
         d0 = add_four(d0, x0, x1, x2, x3, dd0, dd1, dd2, dd3);
         d1 = add_four(d1, x1, x2, x3, x4, dd0, dd1, dd2, dd3);
         d2 = add_four(d2, x2, x3, x4, x5, dd0, dd1, dd2, dd3);
         @if(TAPS_5) { d3 = add_four(d3, x3, x4, x5, x6, dd0, dd1, dd2, dd3); }
         @if(TAPS_5) { d4 = add_four(d4, x4, x5, x6, x7, dd0, dd1, dd2, dd3); }
+        @if(PIXELS_7) { d0 = add_three(d0, x4, x5, x6, dd4, dd5, dd6); }
+        @if(PIXELS_7) { d1 = add_three(d1, x5, x6, x7, dd4, dd5, dd6); }
+        @if(PIXELS_7) { d2 = add_three(d2, x6, x7, x8, dd4, dd5, dd6); }
+        @if(PIXELS_7 && TAPS_5) { d3 = add_three(d3, x7, x8, x9, dd4, dd5, dd6); }
+        @if(PIXELS_7 && TAPS_5) { d4 = add_three(d4, x8, x9, x10, dd4, dd5, dd6); }
       }
 
-      ox += 4u;
-      p += 4u;
-      at += 4u * params.channels;
+      ox += tile_width;
+      p += tile_width;
+      at += tile_width * params.channels;
       let wraps = ox >= params.out_width;
       p -= select(0u, ox - params.out_width, wraps);
       at += select(0u, line_step, wraps);

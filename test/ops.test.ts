@@ -164,6 +164,9 @@ const linearExamples: LinearCase[] = [
   { samples: 1, inChannels: 1, outChannels: 1, seed: 1 },
   { samples: 33, inChannels: 64, outChannels: 36, seed: 2 },
   { samples: 65, inChannels: 30, outChannels: 10, seed: 3 },
+  // Sums in eight and in two parts.
+  { samples: 5, inChannels: 512, outChannels: 10, seed: 4 },
+  { samples: 40, inChannels: 136, outChannels: 7, seed: 5 },
 ];
 
 interface ImageCase {

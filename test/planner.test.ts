@@ -40,6 +40,7 @@ const gemms: fc.Arbitrary<GemmFacts> = fc
     lines: fc.integer({ min: 1, max: 1e5 }),
     outWidth: fc.integer({ min: 1, max: 70 }),
     steps: fc.integer({ min: 1, max: 2000 }),
+    pixels: fc.constantFrom(1, 1, 49),
     columns: fc.integer({ min: 1, max: 5000 }),
     line,
     ...adapter,
@@ -85,7 +86,7 @@ function directRows({ kernelHeight, channels }: Line): number {
 test('planGemm covers rows and columns with no tile and no workgroup to spare', () => {
   fc.assert(
     fc.property(gemms, (facts) => {
-      const { family, tileColumns, tileRows, columnTiles, direct, workgroups } = planGemm(facts);
+      const { family, tileColumns, tileRows, columnTiles, direct, splits, workgroups } = planGemm(facts);
       assert.equal(family, facts.family ?? family);
       const columns4 = Math.ceil(facts.columns / 4);
       assert.ok(columnTiles * tileColumns >= columns4 && (columnTiles - 1) * tileColumns < columns4);
@@ -94,7 +95,8 @@ test('planGemm covers rows and columns with no tile and no workgroup to spare', 
         ? (facts.rows / outWidth) * Math.ceil(outWidth / tileRows)
         : Math.ceil(facts.rows / tileRows);
       assert.ok(!direct || rowTiles * tileRows <= 1.2 * facts.rows);
-      const tiles = wholeQuads(family, rowTiles) * columnTiles;
+      assert.equal(facts.steps % splits, 0);
+      const tiles = splits * wholeQuads(family, rowTiles) * columnTiles;
       const covered = workgroups * TILES_PER_GROUP[family];
       assert.ok(workgroups >= 1 && covered >= tiles && covered - tiles < TILES_PER_GROUP[family]);
     }),
@@ -147,9 +149,9 @@ test('software adapters get the register or quad family, GPUs the tiled one unle
   );
   const hardware = { software: false, subgroupSize: 32 };
   const large = { steps: 36, outChannels: 32, pixels: 196, size: 4608, maxBindingBytes: 128 * MIB };
-  assert.equal(planGemm({ rows: 12544, columns: 32, steps: 36, ...hardware }).family, 'tiled');
+  assert.equal(planGemm({ rows: 12544, columns: 32, steps: 36, pixels: 196, ...hardware }).family, 'tiled');
   assert.equal(planWeightGradient({ ...large, ...hardware }).family, 'tiled');
-  assert.equal(planGemm({ rows: 12544, columns: 10, steps: 36, ...hardware }).family, 'quad');
+  assert.equal(planGemm({ rows: 12544, columns: 10, steps: 36, pixels: 196, ...hardware }).family, 'quad');
   assert.equal(planWeightGradient({ ...large, pixels: 4, ...hardware, subgroupSize: 0 }).family, 'register');
 });
 
