@@ -411,6 +411,7 @@ function familyConditions(plan: GemmPlan | WeightGradientPlan): Record<string, b
   const { tileColumns } = plan;
   return {
     QUADS: plan.family === 'quad',
+    GROUPS_OF_16: plan.workgroup === 16,
     COLUMNS_2: tileColumns >= 2,
     COLUMNS_4: tileColumns >= 4,
     ...('tileRows' in plan

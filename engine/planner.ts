@@ -47,6 +47,8 @@ export interface GemmPlan {
   direct: boolean;
   /** Parts into which the sum is cut, each with a result of its own; they divide the steps. */
   splits: number;
+  /** Invocations of a workgroup. */
+  workgroup: 16 | 64;
   workgroups: number;
 }
 
@@ -75,11 +77,15 @@ export interface WeightGradientPlan {
   tileGroups: 1 | 2 | 8;
   /** Sample n is added to lane n mod `lanes`; does not depend on the batch. */
   lanes: number;
+  /** Invocations of a workgroup. */
+  workgroup: 16 | 64;
   /** For so many lanes. */
   workgroups(lanes: number): number;
 }
 
 const WORKGROUP = 64;
+/** Small ones spread better over the few cores of a software adapter. */
+const SOFTWARE_WORKGROUP = 16;
 /** Invocations that keep a software adapter's few cores busy and balanced. */
 const SOFTWARE_INVOCATIONS = 1536;
 /** Workgroups that fill a GPU of middling size. */
@@ -103,7 +109,16 @@ export function planGemm(facts: GemmFacts): GemmPlan {
   if (family === 'tiled') {
     const columnTiles = Math.ceil(columns4 / 8);
     const workgroups = Math.ceil(facts.rows / 32) * columnTiles;
-    return { family, tileColumns: 8, columnTiles, tileRows: 32, direct: false, splits: 1, workgroups };
+    return {
+      family,
+      tileColumns: 8,
+      columnTiles,
+      tileRows: 32,
+      direct: false,
+      splits: 1,
+      workgroup: WORKGROUP,
+      workgroups,
+    };
   }
   const wide = hasWideRegisters(facts, family);
   const width = lineTile(facts.line, wide ? [4] : [8, 7]);
@@ -118,8 +133,9 @@ export function planGemm(facts: GemmFacts): GemmPlan {
     ? (facts.rows / facts.line!.outWidth) * Math.ceil(facts.line!.outWidth / tileRows)
     : Math.ceil(facts.rows / tileRows);
   const splits = direct ? 1 : planSplits(facts, columnTiles);
-  const workgroups = Math.ceil((splits * Math.ceil(tiles / 4) * columnTiles * 4) / WORKGROUP);
-  return { family, tileColumns, columnTiles, tileRows, direct, splits, workgroups };
+  const workgroup: 16 | 64 = facts.software ? SOFTWARE_WORKGROUP : WORKGROUP;
+  const workgroups = Math.ceil((splits * Math.ceil(tiles / 4) * columnTiles * 4) / workgroup);
+  return { family, tileColumns, columnTiles, tileRows, direct, splits, workgroup, workgroups };
 }
 
 /** Parts of a linear layer's sums. Neither rows nor the adapter decide: a sample's bits must not depend on them. */
@@ -174,12 +190,13 @@ export function planWeightGradient(facts: WeightGradientFacts): WeightGradientPl
 /** Adds lanes and grid, given the invocations of one lane and one tile of columns. */
 function sized(
   facts: WeightGradientFacts,
-  plan: Omit<WeightGradientPlan, 'lanes' | 'workgroups'>,
+  plan: Omit<WeightGradientPlan, 'lanes' | 'workgroup' | 'workgroups'>,
   rows: number,
 ): WeightGradientPlan {
   const invocations = rows * plan.columnTiles;
   const lanes = facts.pixels === 1 ? 1 : planLanes(invocations, facts);
-  return { ...plan, lanes, workgroups: (count) => Math.ceil((count * invocations) / WORKGROUP) };
+  const workgroup = facts.software && plan.family !== 'tiled' ? SOFTWARE_WORKGROUP : WORKGROUP;
+  return { ...plan, lanes, workgroup, workgroups: (count) => Math.ceil((count * invocations) / workgroup) };
 }
 
 /**

@@ -3,9 +3,9 @@
 // too). For each line of the kernel and each channel (vec4 of channels with CHANNELS_VEC4) it loads the pixels under
 // all of them once, and then takes tap after tap from registers.
 // Weights are packed by lines (pack_weights.wgsl). QUADS as in gemm_register.wgsl.
-// Dispatch: ceil(samples * out_height * line tiles / 4) * column_tiles * 4 invocations, 64 a workgroup: four pixel tiles
+// Dispatch: ceil(samples * out_height * line tiles / 4) * column_tiles * 4 invocations, 64 or 16 a workgroup: four pixel tiles
 // fastest, then column tiles.
-import package::dispatch::linear_index;
+import package::dispatch::index_in;
 import package::patches::{params, image};
 import package::result_store::store;
 
@@ -40,9 +40,12 @@ fn load(at: u32, ok: bool) -> Value {
   return select(Value(), image[select(0u, at, ok)], ok);
 }
 
-@compute @workgroup_size(64)
+@if(GROUPS_OF_16) const workgroup = 16u;
+@if(!GROUPS_OF_16) const workgroup = 64u;
+
+@compute @workgroup_size(workgroup)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let index = linear_index(id, groups);
+  let index = index_in(id, groups, workgroup);
   let lane = index % 4u;
   let column = ((index / 4u) % params.column_tiles) * tile_columns;
   let tile = (index / (4u * params.column_tiles)) * 4u + lane;

@@ -6,6 +6,11 @@ fn linear_index(id: vec3u, groups: vec3u) -> u32 {
   return id.x + id.y * groups.x * 64u;
 }
 
+/// The same where workgroups are of another size.
+fn index_in(id: vec3u, groups: vec3u, workgroup: u32) -> u32 {
+  return id.x + id.y * groups.x * workgroup;
+}
+
 /// Index of this workgroup in the unfolded grid.
 fn linear_group(group: vec3u, groups: vec3u) -> u32 {
   return group.x + group.y * groups.x;

@@ -6,8 +6,8 @@
 // QUADS: four neighbouring invocations share their columns; each loads a quarter of B's block and passes it on.
 // SPLIT: k is cut into `splits` equal parts, each with a result of its own, which partial_sum.wgsl adds in order: where rows and
 // columns are few, one sum would leave the adapter idle.
-// Dispatch: splits * ceil(rows / (4 * tile rows)) * column_tiles * 4 invocations, 64 a workgroup: four row tiles fastest, then column tiles.
-import package::dispatch::linear_index;
+// Dispatch: splits * ceil(rows / (4 * tile rows)) * column_tiles * 4 invocations, 64 or 16 a workgroup: four row tiles fastest, then column tiles.
+import package::dispatch::index_in;
 import package::patches::{params, row_at, step_at, next_step, load};
 import package::result_store::{store, part};
 
@@ -29,9 +29,12 @@ import package::result_store::{store, part};
 }
 @if(!QUADS) fn block(index: u32, lane: u32) -> mat4x4f { return weights[index]; }
 
-@compute @workgroup_size(64)
+@if(GROUPS_OF_16) const workgroup = 16u;
+@if(!GROUPS_OF_16) const workgroup = 64u;
+
+@compute @workgroup_size(workgroup)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let index = linear_index(id, groups);
+  let index = index_in(id, groups, workgroup);
   let lane = index % 4u;
   let column = ((index / 4u) % params.column_tiles) * tile_columns;
   // Rows past the last are computed and not stored: quads must stay whole.

@@ -3,9 +3,9 @@
 // channels (8 with COLUMNS_2, 16 with COLUMNS_4 too). It takes four neighbouring pixels at a time, or seven with PIXELS_7:
 // the inputs under all their taps are loaded once. Samples are the outer loop, tiles of pixels one flat inner loop.
 // QUADS as in wgrad_register.wgsl.
-// Dispatch: lanes * row tiles * column_tiles invocations, 64 a workgroup, row tiles (kernel_height * channels) rounded up
+// Dispatch: lanes * row tiles * column_tiles invocations, 64 or 16 a workgroup, row tiles (kernel_height * channels) rounded up
 // to whole quads with QUADS: a quad's row tiles fastest, then column tiles.
-import package::dispatch::linear_index;
+import package::dispatch::index_in;
 import package::patches::{params, image};
 import package::weight_gradient::{
   gradient_at, add_outer, square, start_block, store_block, start_row, store_row,
@@ -86,9 +86,12 @@ fn gradient_of(pixel: u32, offset: u32, left: u32, column4: u32) -> vec4f {
   return gradient_of(pixel, number / tile_columns, left, column + number % tile_columns);
 }
 
-@compute @workgroup_size(64)
+@if(GROUPS_OF_16) const workgroup = 16u;
+@if(!GROUPS_OF_16) const workgroup = 64u;
+
+@compute @workgroup_size(workgroup)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let index = linear_index(id, groups);
+  let index = index_in(id, groups, workgroup);
   let place = index % together;
   let column = ((index / together) % params.column_tiles) * tile_columns;
   let row_tiles = (params.kernel_height * params.channels + together - 1u) / together;

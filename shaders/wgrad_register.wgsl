@@ -6,9 +6,9 @@
 // Register and quad families: each invocation owns 4 rows (one k group; 8 with GROUPS_2) x (4, 8 or 16) output channels;
 // samples are the outer loop, pixels one flat inner loop. Sums run in a fixed order; lanes are added by partial_sum.wgsl.
 // QUADS: four neighbouring invocations share a lane and their channels; each loads a quarter of dY and passes it on.
-// Dispatch: lanes * ceil(steps / (4 * tile groups)) * column_tiles * 4 invocations, 64 a workgroup: four row tiles fastest, then column
+// Dispatch: lanes * ceil(steps / (4 * tile groups)) * column_tiles * 4 invocations, 64 or 16 a workgroup: four row tiles fastest, then column
 // tiles. Every invocation takes ceil(samples / lanes) samples, zeros where there are fewer: quads must stay whole.
-import package::dispatch::linear_index;
+import package::dispatch::index_in;
 import package::patches::{params, Row, row_at, Step, step_at, load};
 import package::weight_gradient::{gradient_at, add_outer, square, start_block, store_block};
 
@@ -32,9 +32,12 @@ fn output_gradient(pixel: u32, column4: u32, live: bool) -> vec4f {
   @if(!SQUARED) return d;
 }
 
-@compute @workgroup_size(64)
+@if(GROUPS_OF_16) const workgroup = 16u;
+@if(!GROUPS_OF_16) const workgroup = 64u;
+
+@compute @workgroup_size(workgroup)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let index = linear_index(id, groups);
+  let index = index_in(id, groups, workgroup);
   let place = index % 4u;
   let column = ((index / 4u) % params.column_tiles) * tile_columns;
   let row_tiles = (params.steps + 4u * tile_groups - 1u) / (4u * tile_groups);

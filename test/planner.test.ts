@@ -5,6 +5,7 @@ import {
   batchRuns,
   type Family,
   type GemmFacts,
+  type GemmPlan,
   type Line,
   planGemm,
   planLanes,
@@ -13,7 +14,9 @@ import {
 } from '../engine/planner.ts';
 
 /** Tiles a workgroup covers: one an invocation, or one a workgroup. */
-const TILES_PER_GROUP = { register: 64, quad: 64, tiled: 1 };
+function tilesOf({ family, workgroup }: Pick<GemmPlan, 'family' | 'workgroup'>): number {
+  return family === 'tiled' ? 1 : workgroup;
+}
 
 const MIB = 2 ** 20;
 const adapter = {
@@ -86,7 +89,9 @@ function directRows({ kernelHeight, channels }: Line): number {
 test('planGemm covers rows and columns with no tile and no workgroup to spare', () => {
   fc.assert(
     fc.property(gemms, (facts) => {
-      const { family, tileColumns, tileRows, columnTiles, direct, splits, workgroups } = planGemm(facts);
+      const { family, tileColumns, tileRows, columnTiles, direct, splits, workgroups, workgroup } =
+        planGemm(facts);
+      const perGroup = tilesOf({ family, workgroup });
       assert.equal(family, facts.family ?? family);
       const columns4 = Math.ceil(facts.columns / 4);
       assert.ok(columnTiles * tileColumns >= columns4 && (columnTiles - 1) * tileColumns < columns4);
@@ -97,8 +102,8 @@ test('planGemm covers rows and columns with no tile and no workgroup to spare', 
       assert.ok(!direct || rowTiles * tileRows <= 1.2 * facts.rows);
       assert.equal(facts.steps % splits, 0);
       const tiles = splits * wholeQuads(family, rowTiles) * columnTiles;
-      const covered = workgroups * TILES_PER_GROUP[family];
-      assert.ok(workgroups >= 1 && covered >= tiles && covered - tiles < TILES_PER_GROUP[family]);
+      const covered = workgroups * perGroup;
+      assert.ok(workgroups >= 1 && covered >= tiles && covered - tiles < perGroup);
     }),
   );
 });
@@ -106,8 +111,9 @@ test('planGemm covers rows and columns with no tile and no workgroup to spare', 
 test('planWeightGradient covers the weights of every lane, and all lanes fit a share of a binding', () => {
   fc.assert(
     fc.property(weightGradients, fc.integer({ min: 1, max: 500 }), (facts, count) => {
-      const { family, lanes, columnTiles, tileColumns, tileGroups, direct, workgroups } =
+      const { family, lanes, columnTiles, tileColumns, tileGroups, direct, workgroups, workgroup } =
         planWeightGradient(facts);
+      const perGroup = tilesOf({ family, workgroup });
       if (!direct) assert.equal(family, facts.family ?? family);
       const columns4 = Math.ceil(facts.outChannels / 4);
       assert.ok(columnTiles * tileColumns >= columns4, 'columns covered');
@@ -115,8 +121,8 @@ test('planWeightGradient covers the weights of every lane, and all lanes fit a s
       const rowTiles = direct ? directRows(facts.line!) : facts.steps / tileGroups;
       const quads = !direct || family === 'quad';
       const tiles = (quads ? wholeQuads(family, rowTiles) : rowTiles) * columnTiles * count;
-      const covered = workgroups(count) * TILES_PER_GROUP[family];
-      assert.ok(covered >= tiles && covered - tiles < TILES_PER_GROUP[family], 'grid covers the tiles');
+      const covered = workgroups(count) * perGroup;
+      assert.ok(covered >= tiles && covered - tiles < perGroup, 'grid covers the tiles');
       assert.ok(lanes === 1 || lanes * facts.size * 4 <= facts.maxBindingBytes / 4);
       assert.ok(Number.isInteger(Math.log2(lanes)) && lanes >= 1 && lanes <= 64);
     }),
