@@ -35,6 +35,7 @@ export function maxpool2d(tape: Tape, x: Tensor<'f32'>, options: Pool2dOptions):
   const winner = gpu.empty(outShape, 'u32');
   const vec4 = channels % 4 === 0;
   const tiles = stride === kernel && padding === 0 && height % kernel === 0 && width % kernel === 0;
+  const pairs = kernel === 2 && stride === 2 && padding === 0;
   const params = {
     height,
     width,
@@ -56,7 +57,7 @@ export function maxpool2d(tape: Tape, x: Tensor<'f32'>, options: Pool2dOptions):
         const items = ((over.size / samples) * count) / (vec4 ? 4 : 1);
         const parts = Object.entries(perRun).map(([name, tensor]) => [name, tensor.slice(start, count)]);
         gpu.dispatch(
-          gpu.kernel(module, { CHANNELS_VEC4: vec4 }),
+          gpu.kernel(module, { CHANNELS_VEC4: vec4, PAIRS: pairs && module === 'maxpool2d' }),
           Object.fromEntries(parts),
           { ...params, count: items },
           Math.ceil(items / 64),
