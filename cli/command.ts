@@ -11,6 +11,8 @@ export const version: string = createRequire(import.meta.url)('fathom/package.js
 export interface CommonOptions {
   json?: boolean;
   adapter: AdapterMode;
+  /** Whether what `fathom tune` found is used. */
+  tune: boolean;
   /** The file named by `--profile`, and what collects its content. */
   profile?: string;
   profiler?: Profiler;
@@ -28,14 +30,15 @@ export function addCommand(
     .command(usage)
     .description(about.description)
     .addOption(new Option('--adapter <mode>', adapter).choices(modes).default('auto'))
+    .option('--no-tune', 'leave tiles to the planner, whatever fathom tune found')
     .option('--json', 'print one JSON document instead of text')
     .option('--profile <file>', 'write a trace of host and GPU for ui.perfetto.dev')
     .addHelpText('after', `\nExample:\n  $ fathom ${about.example}`);
 }
 
 /** Opens the GPU that a command computes on. @throws FathomError `no-adapter` */
-export function openGpu({ adapter, profiler }: CommonOptions): Promise<Gpu> {
-  return Gpu.create({ mode: adapter, profiler });
+export function openGpu({ adapter, profiler, tune }: CommonOptions): Promise<Gpu> {
+  return Gpu.create({ mode: adapter, profiler, tuning: tune });
 }
 
 /** Writes a command's result to stdout: the document where JSON is asked for, else the text. */

@@ -18,6 +18,8 @@ export interface Diagnosis {
   adapter: { label: string; kind: string; driver: string };
   /** What was asked before this adapter, and why it was not taken. */
   tried: string[];
+  /** How many classes of shapes `fathom tune` has answers for, and why a file of them was left aside. */
+  tuning: { file: string | undefined; classes: number; problem: string | undefined };
   limits: Record<string, number>;
   features: string[];
   /** How to get a faster adapter. */
@@ -43,6 +45,7 @@ async function run(options: CommonOptions): Promise<void> {
     runtime: gpu.runtime.version,
     adapter: { label, kind, driver },
     tried,
+    tuning: { file: gpu.tuning.path, classes: gpu.tuning.classes, problem: gpu.tuning.problem },
     limits: Object.fromEntries(
       Object.keys(LIMITS).map((key) => [key, gpu.device.limits[key as keyof typeof LIMITS]]),
     ),
@@ -79,12 +82,19 @@ export function describeDiagnosis(diagnosis: Diagnosis): string {
     ...Object.entries(LIMITS).map(([key, name]): [string, string] => {
       return [name, key.endsWith('Size') ? bytes(limits[key]!) : String(limits[key])];
     }),
+    ['tuning', describeTuning(diagnosis.tuning)],
     ['features', features.join(', ') || 'none'],
     ...(diagnosis.advice ? [['faster', diagnosis.advice] as [string, string]] : []),
     ...checks.map((check): [string, string] => [check.ok ? 'ok' : 'FAILED', describeCheck(check)]),
   ];
   const width = Math.max(...rows.map(([name]) => name.length));
   return rows.map(([name, value]) => `${name.padEnd(width)}  ${value}`).join('\n');
+}
+
+function describeTuning({ file, classes, problem }: Diagnosis['tuning']): string {
+  if (problem !== undefined) return `${file} is left aside: ${problem}; run fathom tune`;
+  if (classes === 0) return file ? 'none; fathom tune may make kernels faster' : 'none here';
+  return `${classes} shapes, ${file}`;
 }
 
 function describeCheck({ name, error, tolerance }: Check): string {

@@ -10,6 +10,7 @@ import { addDoctor } from './doctor.ts';
 import { addFisher } from './fisher.ts';
 import { addNets } from './nets.ts';
 import { Profile } from './profile.ts';
+import { addTune } from './tune.ts';
 import { addVerify } from './verify.ts';
 
 const program = new Command('fathom')
@@ -17,7 +18,8 @@ const program = new Command('fathom')
   .version(version)
   .exitOverride()
   .showHelpAfterError('Run it with --help to see its usage.');
-for (const add of [addDemo, addDoctor, addNets, addVerify, addFisher, addDistance, addBench]) add(program);
+for (const add of [addDemo, addDoctor, addNets, addVerify, addFisher, addDistance, addTune, addBench])
+  add(program);
 
 let profile: Profile | undefined;
 program.hook('preAction', async (_, command) => {

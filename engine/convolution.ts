@@ -115,14 +115,15 @@ function gemm(source: F32, weights: F32, result: F32, shape: GemmShape, g: ConvG
     for (const run of sampleRuns(gpu, [source, result], shape)) {
       const rows = run.lines * shape.outHeight * run.size.outWidth;
       const line = lineOf(shape, shape.channels);
-      const plan = planGemm({
+      const facts = {
         rows,
         columns: shape.columns,
         steps: stepsOf(shape, shape.channels),
         pixels: shape.isLine ? 1 : shape.outHeight * shape.outWidth,
         line,
         ...gpu.facts,
-      });
+      };
+      const plan = planGemm(facts, gpu.tileOf({ kind: 'product', facts }));
       const { packed, steps } = packWeights(weights, plan, shape, g);
       const vec4 = shape.channels % 4 === 0;
       const conditions = {
@@ -223,7 +224,7 @@ function packWeights(weights: F32, plan: GemmPlan, shape: GemmShape, g: ConvGeom
 export function weightGradient(x: F32, dy: F32, shape: readonly number[], g: ConvGeometry): F32 {
   const { gpu } = x;
   return gpu.scope(() => {
-    const plan = planWeightGradient(weightFacts(gpu, g));
+    const plan = weightPlan(gpu, 'plain', g);
     const lanes = Math.min(plan.lanes, g.samples);
     const sums = gpu.empty([lanes, ...packedShape(g)], 'f32');
     for (const [i, run] of sampleRuns(gpu, [x, dy], g).entries()) {
@@ -253,8 +254,8 @@ export function accumulateWeightGradient(
   g: ConvGeometry,
 ): void {
   const { gpu } = x;
-  const plan = planWeightGradient(weightFacts(gpu, g));
   const kind = sum.summand === 'square' ? squares : 'plain';
+  const plan = weightPlan(gpu, kind, g);
   const lane = {
     shape: packedShape(g),
     total: (sums: F32) => unpackWeightGradients(sums, sum.shape, g),
@@ -284,7 +285,7 @@ export function perSampleWeightGradient(
 ): F32 {
   return x.gpu.scope(() => {
     const packed = x.gpu.empty([g.samples, ...packedShape(g)], 'f32');
-    const plan = planWeightGradient(weightFacts(x.gpu, g));
+    const plan = weightPlan(x.gpu, 'plain', g);
     addWeightGradients(x, dy, packed, plan, 'plain', g, { lanes: g.samples, first: 0, accumulate: false });
     return unpackWeightGradients(packed, [g.samples, ...weightShape], g);
   });
@@ -376,8 +377,8 @@ function addWeightGradients(
   );
 }
 
-function weightFacts(gpu: Gpu, g: ConvGeometry) {
-  return {
+function weightPlan(gpu: Gpu, sum: WeightSum, g: ConvGeometry): WeightGradientPlan {
+  const facts = {
     steps: stepsOf(g, g.inChannels),
     outChannels: g.outChannels,
     pixels: g.isLine ? 1 : g.outHeight * g.outWidth,
@@ -386,6 +387,8 @@ function weightFacts(gpu: Gpu, g: ConvGeometry) {
     line: lineOf(g, g.inChannels),
     ...gpu.facts,
   };
+  const kind = sum === 'plain' ? 'gradient' : 'squares';
+  return planWeightGradient(facts, gpu.tileOf({ kind, facts }));
 }
 
 /** Whether the patches are the image as it lies in memory: one tap, and as many pixels out as in. */

@@ -10,12 +10,10 @@ import type { Kernel } from './kernel.ts';
 export class DryGpu extends Gpu {
   private dispatches = 0;
 
-  /** With the limits, kernel family and kind of adapter of `model`. */
+  /** With the limits, kernel family, tiles and kind of adapter of `model`. */
   constructor(model: Gpu) {
-    super(model.runtime, model.opened, idleDevice(model.device), new Map(), {
-      ...model.options,
-      profiler: undefined,
-    });
+    const options = { ...model.options, tile: model.forced, profiler: undefined };
+    super(model.runtime, model.opened, idleDevice(model.device), new Map(), options, model.tuning);
   }
 
   override write(): void {}

@@ -22,7 +22,7 @@ import {
   type Params,
   writeParams,
 } from './kernel.ts';
-import type { AdapterFacts, Family } from './planner.ts';
+import type { AdapterFacts, Family, Tile } from './planner.ts';
 import { BufferPool, type PooledBuffer } from './pool.ts';
 import type { Profiler } from './profiler.ts';
 import { Readback } from './readback.ts';
@@ -37,12 +37,17 @@ import {
   tensorsIn,
   viewAs,
 } from './tensor.ts';
+import { type Planned, type TileChoice, TuningStore } from './tuning.ts';
 
 export interface GpuOptions {
   /** Which adapter to take; `auto` prefers hardware, then a system software driver, then the embedded one. */
   mode?: AdapterMode;
   /** Forces a kernel family instead of the planner's choice. */
   family?: Family;
+  /** Forces tiles, shape by shape, instead of the planner's and the tuner's choice; they change no bit of a result. */
+  tile?: TileChoice;
+  /** Whether what `fathom tune` found for the adapter is used; by default it is. */
+  tuning?: boolean;
   /** Lowers the largest binding, in bytes, below the device's own limit. */
   maxBindingBytes?: number;
   /** Is told of all that runs, and when. */
@@ -81,6 +86,8 @@ export class Gpu {
   private failure: FathomError | undefined;
   private readonly lost: Promise<never>;
   private disposed = false;
+  /** @internal */
+  forced: TileChoice | undefined;
 
   protected constructor(
     readonly runtime: Runtime,
@@ -88,7 +95,9 @@ export class Gpu {
     readonly device: GPUDevice,
     private readonly sources: ReadonlyMap<ShaderName, string>,
     readonly options: GpuOptions,
+    readonly tuning: TuningStore,
   ) {
+    this.forced = options.tile;
     const limit = device.limits.maxStorageBufferBindingSize;
     this.maxBindingBytes = Math.min(limit, options.maxBindingBytes ?? limit);
     this.pool = new BufferPool(device, IDLE_BYTES_CAP);
@@ -136,7 +145,10 @@ export class Gpu {
     const texts = await Promise.all(
       shaderNames.map(async (name) => [name, await runtime.readText(shaderUrl(name))] as const),
     );
-    return new Gpu(runtime, opened, device, new Map(texts), options);
+    const sources = new Map(texts);
+    const tuned = options.tuning !== false && options.family === undefined;
+    const tuning = await TuningStore.open(runtime, opened.label, sources, tuned);
+    return new Gpu(runtime, opened, device, sources, options, tuning);
   }
 
   /** Whether kernels run on the CPU, where workgroup memory and barriers cost more than they bring. */
@@ -149,6 +161,11 @@ export class Gpu {
     const { info } = this.opened.adapter;
     const subgroupSize = this.device.features.has('subgroups') ? info.subgroupMinSize : 0;
     return { software: this.software, subgroupSize, family: this.options.family };
+  }
+
+  /** The tile to plan a shape with: a forced one, a tuned one, or undefined for the planner's own. */
+  tileOf(shape: Planned): Tile | undefined {
+    return this.forced ? this.forced(shape) : this.tuning.tileOf(shape);
   }
 
   /** Tensors not yet disposed. */

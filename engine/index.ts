@@ -32,6 +32,7 @@ export { meanAbsoluteError, meanSquaredError } from './ops/regression_losses.ts'
 export { type SoftmaxCrossEntropyOptions, softmaxCrossEntropy } from './ops/softmax_cross_entropy.ts';
 export { upsample2d } from './ops/upsample2d.ts';
 export { type AdamOptions, adam, type Optimizer, type SgdOptions, sgd } from './optimizers.ts';
+export type { Tile } from './planner.ts';
 export { type KernelTime, Profiler, type Trace, type TraceEvent } from './profiler.ts';
 export { Random } from './random.ts';
 export { Replay } from './replay.ts';
@@ -41,3 +42,5 @@ export { SampleSum, SampleSums, type Summand } from './sample_sums.ts';
 export { ScalarLog } from './scalar_log.ts';
 export { type Operation, type ParameterRule, type Rule, Tape } from './tape.ts';
 export { type DType, type Shape, sizeOf, Tensor } from './tensor.ts';
+export { layersOn, type Tuned, type TunedLayer, tune } from './tuner.ts';
+export type { Answers, TileChoice } from './tuning.ts';

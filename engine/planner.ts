@@ -1,8 +1,30 @@
+import { FathomError } from './errors.ts';
+
 /**
  * `register` uses no workgroup memory (software adapters, tiny shapes); `quad` is the same with loads shared by four
  * neighbouring invocations (subgroup operations); `tiled` stages tiles in workgroup memory (GPUs).
  */
 export type Family = 'register' | 'quad' | 'tiled';
+
+/**
+ * Choices that decide the speed of a plan and no bit of its results: which of them an invocation owns, not in which order
+ * their sums run. What is left out stays the planner's own.
+ */
+export interface Tile {
+  /** How loads are made; `tiled` sums in another order. */
+  family?: 'register' | 'quad';
+  /** Of a product; 7 where it is direct. */
+  tileRows?: 4 | 7 | 8;
+  tileColumns?: 1 | 2 | 4;
+  /** Of a weight gradient that is not direct. */
+  tileGroups?: 1 | 2;
+  /** Of one that is. */
+  tilePixels?: 4 | 7;
+  workgroup?: 16 | 64;
+}
+
+/** Of each member of a {@link Tile} the values that a shape allows. */
+export type TileChoices = { readonly [K in keyof Tile]: readonly NonNullable<Tile[K]>[] };
 
 /** What the planner may know of the adapter. */
 export interface AdapterFacts {
@@ -87,7 +109,7 @@ const WORKGROUP = 64;
 /** Small ones spread better over the few cores of a software adapter. */
 const SOFTWARE_WORKGROUP = 16;
 /** Invocations that keep a software adapter's few cores busy and balanced. */
-const SOFTWARE_INVOCATIONS = 1536;
+const SOFTWARE_INVOCATIONS = 512;
 /** Workgroups that fill a GPU of middling size. */
 const GPU_WORKGROUPS = 256;
 /** All lanes of a sum may take this share of a binding. */
@@ -102,40 +124,77 @@ const FEW_STEPS = 4;
 /** Invocations for each one wanted, up to which quads are faster. */
 const QUAD_WASTE = 1.25;
 
-/** Tiles and grid of C = A B for [rows, columns]; see shaders/gemm_*.wgsl. */
-export function planGemm(facts: GemmFacts): GemmPlan {
+/**
+ * Tiles and grid of C = A B for [rows, columns]; see shaders/gemm_*.wgsl.
+ * @param tile choices to take instead of the planner's own
+ * @throws FathomError `bad-plan` where the shape does not allow one
+ */
+export function planGemm(facts: GemmFacts, tile: Tile = {}): GemmPlan {
   const columns4 = Math.ceil(facts.columns / 4);
   const family = facts.family ?? (facts.software || columns4 < 4 ? untiled(facts) : 'tiled');
   if (family === 'tiled') {
     const columnTiles = Math.ceil(columns4 / 8);
     const workgroups = Math.ceil(facts.rows / 32) * columnTiles;
-    return {
-      family,
-      tileColumns: 8,
-      columnTiles,
-      tileRows: 32,
-      direct: false,
-      splits: 1,
-      workgroup: WORKGROUP,
-      workgroups,
-    };
+    return withTile(
+      {
+        ...{ family, tileColumns: 8, columnTiles, tileRows: 32, direct: false, splits: 1 },
+        ...{ workgroup: WORKGROUP, workgroups },
+      },
+      tile,
+      {},
+    );
   }
   const wide = hasWideRegisters(facts, family);
   const width = lineTile(facts.line, wide ? [4] : [8, 7]);
   const direct = width !== undefined && !(wide && facts.line!.channels % 4 === 0);
-  const tileRows = direct ? width : wide ? 4 : 8;
-  const tileColumns = registerColumns(
-    columns4,
-    facts.steps <= FEW_STEPS ? 2 : mostColumns(direct, facts.line),
+  const most = facts.steps <= FEW_STEPS ? 2 : mostColumns(direct, facts.line);
+  const ownColumns = registerColumns(columns4, most);
+  const splits = direct ? 1 : planSplits(facts, Math.ceil(columns4 / ownColumns));
+  const { tileRows, tileColumns, workgroup, ...rest } = withTile(
+    {
+      family,
+      tileRows: direct ? width : wide ? 4 : 8,
+      tileColumns: ownColumns,
+      workgroup: workgroupOf(facts),
+    },
+    tile,
+    { ...commonChoices(facts, columns4), tileRows: direct ? [4, 7, 8] : [4, 8] },
   );
   const columnTiles = Math.ceil(columns4 / tileColumns);
   const tiles = direct
     ? (facts.rows / facts.line!.outWidth) * Math.ceil(facts.line!.outWidth / tileRows)
     : Math.ceil(facts.rows / tileRows);
-  const splits = direct ? 1 : planSplits(facts, columnTiles);
-  const workgroup: 16 | 64 = facts.software ? SOFTWARE_WORKGROUP : WORKGROUP;
   const workgroups = Math.ceil((splits * Math.ceil(tiles / 4) * columnTiles * 4) / workgroup);
-  return { family, tileColumns, columnTiles, tileRows, direct, splits, workgroup, workgroups };
+  return { ...rest, tileRows, tileColumns, columnTiles, direct, splits, workgroup, workgroups };
+}
+
+/** @throws FathomError `bad-plan` */
+function withTile<P extends object>(own: P, tile: Tile, choices: TileChoices): P {
+  for (const [name, value] of Object.entries(tile)) {
+    const allowed: readonly unknown[] = choices[name as keyof Tile] ?? [];
+    if (value !== undefined && !allowed.includes(value)) {
+      throw new FathomError({
+        code: 'bad-plan',
+        message: `A plan cannot have ${name} ${value} for this shape on this adapter`,
+        fix: allowed.length > 0 ? `Take one of ${allowed.join(', ')}` : `Leave ${name} out`,
+      });
+    }
+  }
+  return { ...own, ...tile };
+}
+
+/** What products and weight gradients have in common. */
+function commonChoices({ subgroupSize }: AdapterFacts, columns4: number): TileChoices {
+  const tileColumns = ([1, 2, 4] as const).filter((count) => count <= columns4);
+  return {
+    family: subgroupSize >= 4 ? ['register', 'quad'] : ['register'],
+    tileColumns,
+    workgroup: [16, 64],
+  };
+}
+
+function workgroupOf({ software }: AdapterFacts): 16 | 64 {
+  return software ? SOFTWARE_WORKGROUP : WORKGROUP;
 }
 
 /** Parts of a linear layer's sums. Neither rows nor the adapter decide: a sample's bits must not depend on them. */
@@ -157,46 +216,71 @@ function lineTile<W extends number>(line: Line | undefined, widths: readonly W[]
   return covered(best) <= DIRECT_WASTE * line.outWidth ? best : undefined;
 }
 
-/** Tiles, lanes and grid of a weight gradient; see shaders/wgrad_*.wgsl. */
-export function planWeightGradient(facts: WeightGradientFacts): WeightGradientPlan {
+/**
+ * Tiles, lanes and grid of a weight gradient; see shaders/wgrad_*.wgsl. A tile leaves the lanes as they are.
+ * @param tile choices to take instead of the planner's own
+ * @throws FathomError `bad-plan` where the shape does not allow one
+ */
+export function planWeightGradient(facts: WeightGradientFacts, tile: Tile = {}): WeightGradientPlan {
   const columns4 = Math.ceil(facts.outChannels / 4);
   const small = (facts.pixels > 1 && facts.pixels < 8) || facts.steps < 4 || columns4 < 4;
   const family = facts.family ?? (facts.software || small ? untiled(facts) : 'tiled');
-  const tileGroups: WeightGradientPlan['tileGroups'] =
-    family === 'tiled' ? 8 : hasWideRegisters(facts, family) ? 1 : 2;
   // On wide registers a step would gain little for the time it takes to compile.
   const isCandidate = family !== 'tiled' && !hasWideRegisters(facts, family);
   const tilePixels = isCandidate ? lineTile(facts.line, [4, 7]) : undefined;
   const direct = tilePixels !== undefined;
-  const tileColumns: TileColumns =
-    family === 'tiled' ? 8 : registerColumns(columns4, mostColumns(direct, facts.line));
-  const shape = {
-    tileColumns,
-    columnTiles: Math.ceil(columns4 / tileColumns),
-    tileGroups,
-    direct,
+  const own: Choice = {
+    family: direct && !hasWholeQuads(facts.line!) ? 'register' : family,
+    tileColumns: family === 'tiled' ? 8 : registerColumns(columns4, mostColumns(direct, facts.line)),
+    tileGroups: family === 'tiled' ? 8 : hasWideRegisters(facts, family) ? 1 : 2,
     tilePixels,
+    workgroup: family === 'tiled' ? WORKGROUP : workgroupOf(facts),
   };
-  if (family === 'tiled') return sized(facts, { family, ...shape }, Math.ceil(facts.steps / 8) * WORKGROUP);
-  if (!direct) return sized(facts, { family, ...shape }, Math.ceil(facts.steps / (4 * tileGroups)) * 4);
-  const { kernelHeight, channels } = facts.line!;
-  const rowTiles = kernelHeight * (channels % 4 === 0 ? channels / 4 : channels);
-  const whole = Math.ceil(rowTiles / 4) * 4;
-  // Quads that are not whole cost more than shared loads save.
-  const quads = family === 'quad' && whole <= QUAD_WASTE * rowTiles;
-  return sized(facts, { family: quads ? 'quad' : 'register', ...shape }, quads ? whole : rowTiles);
+  const invocations = ({ tileColumns, ...plan }: Choice) =>
+    weightRows(facts, direct, plan) * Math.ceil(columns4 / tileColumns);
+  const lanes = facts.pixels === 1 ? 1 : planLanes(invocations(own), facts);
+  const choices: TileChoices =
+    family === 'tiled'
+      ? {}
+      : {
+          ...commonChoices(facts, columns4),
+          ...(direct ? { tilePixels: [4, 7] as const } : { tileGroups: [1, 2] as const }),
+        };
+  const plan = withTile(own, tile, choices);
+  return {
+    ...plan,
+    columnTiles: Math.ceil(columns4 / plan.tileColumns),
+    direct,
+    lanes,
+    workgroups: (count) => Math.ceil((count * invocations(plan)) / plan.workgroup),
+  };
 }
 
-/** Adds lanes and grid, given the invocations of one lane and one tile of columns. */
-function sized(
-  facts: WeightGradientFacts,
-  plan: Omit<WeightGradientPlan, 'lanes' | 'workgroup' | 'workgroups'>,
-  rows: number,
-): WeightGradientPlan {
-  const invocations = rows * plan.columnTiles;
-  const lanes = facts.pixels === 1 ? 1 : planLanes(invocations, facts);
-  const workgroup = facts.software && plan.family !== 'tiled' ? SOFTWARE_WORKGROUP : WORKGROUP;
-  return { ...plan, lanes, workgroup, workgroups: (count) => Math.ceil((count * invocations) / workgroup) };
+type Choice = Pick<WeightGradientPlan, 'family' | 'tileColumns' | 'tileGroups' | 'tilePixels' | 'workgroup'>;
+
+/** Invocations of one lane and one tile of columns. */
+function weightRows(
+  { steps, line }: WeightGradientFacts,
+  direct: boolean,
+  { family, tileGroups }: Pick<Choice, 'family' | 'tileGroups'>,
+): number {
+  if (family === 'tiled') return Math.ceil(steps / 8) * WORKGROUP;
+  if (!direct) return Math.ceil(steps / (4 * tileGroups)) * 4;
+  return family === 'quad' ? wholeQuads(directRows(line!)) : directRows(line!);
+}
+
+/** Row tiles of a direct weight gradient. */
+function directRows({ kernelHeight, channels }: Line): number {
+  return kernelHeight * (channels % 4 === 0 ? channels / 4 : channels);
+}
+
+function wholeQuads(tiles: number): number {
+  return 4 * Math.ceil(tiles / 4);
+}
+
+/** Quads that are not whole cost more than shared loads save. */
+function hasWholeQuads(line: Line): boolean {
+  return wholeQuads(directRows(line)) <= QUAD_WASTE * directRows(line);
 }
 
 /**

@@ -31,4 +31,5 @@ export const browserRuntime: Runtime = {
     ),
   readText: fetchText,
   cacheDirectory: () => undefined,
+  cacheFile: () => undefined,
 };

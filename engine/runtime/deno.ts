@@ -1,5 +1,6 @@
 import envPaths from 'env-paths';
 import { FathomError } from '../errors.ts';
+import { cacheFileIn } from './cache-file.ts';
 import { hasEmbeddedDriver, withEmbeddedDriver, withEnvironment } from './node-embedded.ts';
 import {
   type AdapterFacts,
@@ -45,6 +46,7 @@ export const denoRuntime: Runtime = {
     });
   },
   cacheDirectory: () => envPaths('fathom', { suffix: '' }).cache,
+  cacheFile: (name) => cacheFileIn(denoRuntime.cacheDirectory()!, name),
 };
 
 /**

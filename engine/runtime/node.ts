@@ -4,6 +4,7 @@ import { constants } from 'node:os';
 import process from 'node:process';
 import envPaths from 'env-paths';
 import { FathomError } from '../errors.ts';
+import { cacheFileIn } from './cache-file.ts';
 import { hasEmbeddedDriver, withEmbeddedDriver } from './node-embedded.ts';
 import {
   type AdapterSource,
@@ -41,6 +42,7 @@ export const nodeRuntime: Runtime = {
     });
   },
   cacheDirectory: () => envPaths('fathom', { suffix: '' }).cache,
+  cacheFile: (name) => cacheFileIn(nodeRuntime.cacheDirectory()!, name),
 };
 
 /**

@@ -37,6 +37,17 @@ export interface Runtime {
   readText(url: URL): Promise<string>;
   /** The user's cache folder for Fathom; undefined in a browser. It need not exist. */
   cacheDirectory(): string | undefined;
+  /** A file in that folder, which need not exist; undefined in a browser. */
+  cacheFile(name: string): CacheFile | undefined;
+}
+
+/** A small text file that may be lost. */
+export interface CacheFile {
+  path: string;
+  /** Its text, undefined where it does not exist. Rejects where it cannot be read. */
+  read(): Promise<string | undefined>;
+  /** Replaces it, whole or not at all. @throws FathomError `cache-unusable` */
+  write(text: string): Promise<void>;
 }
 
 /** The kind of adapter a source is asked for. */
