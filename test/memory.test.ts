@@ -12,7 +12,8 @@ import {
 } from '../algorithms/index.ts';
 import { chunkUnder } from '../algorithms/memory.ts';
 import type { Examples } from '../data/index.ts';
-import { Gpu, mean, Random, sgd, Tape } from '../engine/index.ts';
+import { DryGpu } from '../engine/dry_gpu.ts';
+import { Gpu, mean, Random, sgd, softmaxCrossEntropy, Tape, type Tensor } from '../engine/index.ts';
 import {
   type Architecture,
   batchNormLayer,
@@ -23,6 +24,7 @@ import {
   flattenLayer,
   linearLayer,
   Network,
+  networks,
   reluLayer,
   resnet18,
 } from '../models/index.ts';
@@ -175,6 +177,33 @@ test('a budget too small for one image says how much is needed, and that much is
   );
   assert.deepEqual(await attempt(needed), await diagonalFisher(network, examples));
 });
+
+for (const [name, batch] of [
+  ['cnn', 16],
+  ['cnn', 128],
+  ['mlp', 16],
+  ['mlp', 128],
+  ['resnet18', 16],
+  ['resnet18', 128],
+] as const) {
+  test(`a Fisher pass of ${name} takes at most 1.15 times what a gradient pass takes, ${batch} images`, () => {
+    const peak = (pass: (tape: Tape, losses: Tensor<'f32'>, parameters: Tensor<'f32'>[]) => unknown) => {
+      using dry = new DryGpu(gpu);
+      const network = Network.allocate(dry, networks[name]({ classes: 10, stem: 'cifar' }));
+      const parameters = [...network.parameters.values()];
+      const images = dry.empty([batch, ...network.architecture.input], 'f32');
+      const labels = dry.empty([batch], 'u32');
+      dry.scope(() => {
+        const tape = new Tape(dry).watch(parameters);
+        return pass(tape, softmaxCrossEntropy(tape, network.forward(tape, images), labels), parameters);
+      });
+      return dry.peakBytes;
+    };
+    const gradient = peak((tape, losses, parameters) => tape.gradients(mean(tape, losses), parameters));
+    const fisher = peak((tape, losses, parameters) => tape.squaredGradients(losses, parameters));
+    assert.ok(fisher <= 1.15 * gradient, `${fisher} bytes against ${gradient}`);
+  });
+}
 
 test('nothing stays on the GPU', () => {
   assert.equal(gpu.liveTensors, 0);
