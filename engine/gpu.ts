@@ -425,6 +425,11 @@ export class Gpu {
   }
 
   /** The capture being made, if what runs now is to be noted. */
+  /** Whether a capture is being made. */
+  get isCapturing(): boolean {
+    return this.noting !== undefined;
+  }
+
   private get noting(): Recording | undefined {
     return this.recording?.aside ? undefined : this.recording;
   }

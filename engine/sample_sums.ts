@@ -1,4 +1,5 @@
 import { addPartials } from './convolution.ts';
+import { FathomError } from './errors.ts';
 import type { Gpu } from './gpu.ts';
 import { fill } from './ops/elementwise.ts';
 import { type Shape, sizeOf, type Tensor } from './tensor.ts';
@@ -34,11 +35,14 @@ export class SampleSum {
    * The lanes to add to, and which of them takes the sample `start` of the current batch.
    * @param count a number that does not depend on the batch (see `planLanes`)
    * @returns `sums` [count, ...shape of a lane], zeros at first
+   * @throws FathomError `shared-parameter` when a parameter is used by layers whose sums are laid out differently
    */
   take(count: number, start: number, layout?: LaneLayout): { sums: Tensor<'f32'>; first: () => number } {
+    const shape = [count, ...(layout?.shape ?? this.shape)];
+    const make = () => fill(this.gpu, shape, 0);
     this.layout = layout;
-    const make = () => fill(this.gpu, [count, ...(layout?.shape ?? this.shape)], 0);
     this.lanes ??= this.gpu.keep(this.gpu.aside(make));
+    if (this.lanes.shape.some((extent, i) => extent !== shape[i])) throw unlikeUses(this.shape);
     return { sums: this.lanes, first: () => (this.before() + start) % count };
   }
 
@@ -107,4 +111,12 @@ export class SampleSums implements Disposable {
   [Symbol.dispose](): void {
     for (const sum of this.sums.values()) sum.dispose();
   }
+}
+
+function unlikeUses(shape: Shape): FathomError {
+  return new FathomError({
+    code: 'shared-parameter',
+    message: `A parameter of shape [${shape}] is used by layers of different geometry, so its gradients cannot be summed over samples in one pass`,
+    fix: 'Use perSampleGradients and add them up, or give each use its own parameter',
+  });
 }

@@ -1,5 +1,6 @@
 import { type ErrorParts, FathomError } from './errors.ts';
 import type { Gpu } from './gpu.ts';
+import { notCapturable } from './gpu_errors.ts';
 import { addTensors, fill } from './ops/elementwise.ts';
 import { type SampleSum, SampleSums } from './sample_sums.ts';
 import type { Tensor } from './tensor.ts';
@@ -100,9 +101,15 @@ export class Tape {
   /**
    * Sum over samples of squared per-sample gradients, in each parameter's shape, without storing a per-sample
    * gradient. `losses` is [samples]; samples must not interact.
-   * @throws FathomError as {@link accumulate}
+   * @throws FathomError as {@link accumulate}; `not-capturable`, for a replay would add to the sums
    */
   squaredGradients(losses: Tensor<'f32'>, parameters: readonly Tensor<'f32'>[]): Tensor<'f32'>[] {
+    if (this.gpu.isCapturing) {
+      throw notCapturable(
+        'squaredGradients was called',
+        'Accumulate into SampleSums made before the capture',
+      );
+    }
     using sums = new SampleSums(this.gpu, parameters, 'square');
     this.accumulate(losses, sums);
     return sums.totals();

@@ -338,6 +338,7 @@ test('what cannot be replayed is an error, and leaves nothing behind', async () 
     capture: () => gpu.capture(() => x),
     wait: async () => x,
     keep: () => gpu.keep(fill(gpu, [1], 0)),
+    squaredGradients: () => new Tape(gpu).squaredGradients(x, []),
     'write to what each run makes': () => {
       const made = fill(gpu, [1], 0);
       gpu.eachRun(() => gpu.write(made, Float32Array.of(2)));
