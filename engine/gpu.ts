@@ -424,12 +424,12 @@ export class Gpu {
     this.pool.free(recording.buffers);
   }
 
-  /** The capture being made, if what runs now is to be noted. */
-  /** Whether a capture is being made. */
+  /** Whether what runs now goes into a capture. */
   get isCapturing(): boolean {
     return this.noting !== undefined;
   }
 
+  /** The capture being made, if what runs now is to be noted. */
   private get noting(): Recording | undefined {
     return this.recording?.aside ? undefined : this.recording;
   }

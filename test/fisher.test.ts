@@ -3,8 +3,9 @@ import { after, test } from 'node:test';
 import fc from 'fast-check';
 import { diagonalFisher, type FisherDiagonal, fisherDistance, trace } from '../algorithms/index.ts';
 import type { Examples } from '../data/index.ts';
-import { Gpu, Random, softmaxCrossEntropy, Tape } from '../engine/index.ts';
+import { Gpu, Random, SampleSum, softmaxCrossEntropy, Tape } from '../engine/index.ts';
 import { chain, flattenLayer, linearLayer, Network, type StateDict } from '../models/index.ts';
+import { failsWith } from './assertions.ts';
 import { examplesOf, stripes, tinyNet } from './tiny.ts';
 
 const gpu = await Gpu.create();
@@ -158,6 +159,13 @@ test('a Fisher that overflows names the parameters', async () => {
   await assert.rejects(diagonalFisher(net, set), (error: { code: string; message: string }) => {
     return error.code === 'fisher-not-finite' && error.message.includes('conv.weight');
   });
+});
+
+test('a running sum refuses a second use of its parameter that is laid out in another way', () => {
+  const sum = new SampleSum(gpu, [3], 'gradient', () => 0);
+  sum.take(4, 0);
+  assert.throws(() => sum.take(2, 0), failsWith('shared-parameter', /\[3\]/));
+  sum.dispose();
 });
 
 test('nothing stays on the GPU', () => {
