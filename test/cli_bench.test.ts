@@ -1,35 +1,15 @@
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import process from 'node:process';
 import { after, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { benchSchema } from '../bench/results.ts';
+import { runCli } from './run_cli.ts';
 
-const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const scratch = mkdtempSync(join(tmpdir(), 'fathom-bench-test-'));
 after(() => rmSync(scratch, { recursive: true, force: true }));
 
-function bench(...args: string[]): Promise<{ exit: number; stdout: string; stderr: string }> {
-  const runtime =
-    'Deno' in globalThis
-      ? ['run', '-A', '--no-check', '--config', join(ROOT, 'deno.json')]
-      : ['--import', import.meta.resolve('tsx'), '--conditions=fathom-source'];
-  const env = { ...process.env, XDG_RUNTIME_DIR: scratch };
-  return new Promise((resolve) => {
-    execFile(
-      process.execPath,
-      [...runtime, join(ROOT, 'cli/main.ts'), 'bench', ...args],
-      { cwd: scratch, env },
-      (error, stdout, stderr) => {
-        const own = stderr.replaceAll(/^Warning: max\w+ artificially reduced.*\n/gm, '');
-        resolve({ exit: error ? Number(error.code) : 0, stdout, stderr: own });
-      },
-    );
-  });
-}
+const bench = (...args: string[]) => runCli(scratch, 'bench', ...args);
 
 test('bench writes its figures and shows them as tables', async () => {
   const { exit, stdout, stderr } = await bench('--quick', '--only', 'matmul', '--out', 'mine.json');

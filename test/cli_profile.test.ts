@@ -1,30 +1,16 @@
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import process from 'node:process';
 import { after, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { Random, serializeSafetensors, type Trace } from '../engine/index.ts';
 import { initialState, mlp } from '../models/index.ts';
+import { runCli } from './run_cli.ts';
 
-const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const scratch = mkdtempSync(join(tmpdir(), 'fathom-profile-test-'));
 after(() => rmSync(scratch, { recursive: true, force: true }));
 
-function fathom(...args: string[]): Promise<{ exit: number; stdout: string; stderr: string }> {
-  const runtime =
-    'Deno' in globalThis
-      ? ['run', '-A', '--no-check', '--config', join(ROOT, 'deno.json')]
-      : ['--import', import.meta.resolve('tsx'), '--conditions=fathom-source'];
-  const all = [...runtime, join(ROOT, 'cli/main.ts'), ...args];
-  return new Promise((resolve) => {
-    execFile(process.execPath, all, { cwd: scratch }, (error, stdout, stderr) => {
-      resolve({ exit: error ? Number(error.code) : 0, stdout, stderr });
-    });
-  });
-}
+const fathom = (...args: string[]) => runCli(scratch, ...args);
 
 function readTrace(name: string): Trace {
   return JSON.parse(readFileSync(join(scratch, name), 'utf8'));
