@@ -5,9 +5,9 @@ import { BatchSlots, sampleLosses } from './objective.ts';
 
 /** How well a network does on some examples. */
 export interface Evaluation {
-  /** Share of examples whose largest logit is their label's. */
-  accuracy: number;
-  /** Mean cross-entropy, in nats. */
+  /** Share of examples whose largest logit is their label's; left out of a network that gives images. */
+  accuracy?: number;
+  /** Mean cross-entropy, in nats; of a network that gives images the mean squared error. */
   loss: number;
 }
 
@@ -20,16 +20,16 @@ export function* batches(count: number, batch: number): Generator<Uint32Array> {
   }
 }
 
-/** Accuracy and loss over all of `examples`. */
+/** Loss, and of a classifier accuracy, over all of `examples`. */
 export function evaluate(network: Network, examples: Examples): Promise<Evaluation> {
   return network.gpu.span('evaluation', () => evaluateAll(network, examples));
 }
 
 async function evaluateAll(network: Network, examples: Examples): Promise<Evaluation> {
-  const { gpu } = network;
+  const { gpu, architecture } = network;
   const count = examples.index.length;
   using slots = BatchSlots.of(network, examples, Math.min(BATCH, count));
-  using loop = new CapturedLoop<number, Record<'logits' | 'losses', Tensor<'f32'>>>(gpu);
+  using loop = new CapturedLoop<number, Tensor<'f32'>[]>(gpu);
   let right = 0;
   let loss = 0;
   for (const positions of batches(count, BATCH)) {
@@ -37,18 +37,25 @@ async function evaluateAll(network: Network, examples: Examples): Promise<Evalua
     const out = loop.run(positions.length, () => {
       const { images, targets } = slots.first(positions.length);
       const tape = new Tape(gpu);
-      const logits = network.forward(tape, images);
-      return { logits, losses: sampleLosses(tape, logits, targets) };
+      const outputs = network.forward(tape, images);
+      const losses = sampleLosses(tape, outputs, targets);
+      return architecture.target ? [losses] : [losses, outputs];
     });
-    const [logits, losses] = await Promise.all([out.logits.read(), out.losses.read()]);
-    const labels = gatherLabels(examples, positions);
-    const classes = logits.length / positions.length;
-    for (const [n, label] of labels.entries()) {
-      if (argmax(logits.subarray(n * classes, (n + 1) * classes)) === label) right++;
-      loss += losses[n]!;
-    }
+    const [losses, logits] = await Promise.all(out.map((tensor) => tensor.read()));
+    for (const value of losses!) loss += value;
+    if (logits) right += hits(logits, gatherLabels(examples, positions));
   }
-  return { accuracy: right / count, loss: loss / count };
+  return architecture.target ? { loss: loss / count } : { accuracy: right / count, loss: loss / count };
+}
+
+/** Rows of logits that are largest at their label. */
+function hits(logits: Float32Array, labels: Uint32Array): number {
+  const classes = logits.length / labels.length;
+  let right = 0;
+  for (const [n, label] of labels.entries()) {
+    if (argmax(logits.subarray(n * classes, (n + 1) * classes)) === label) right++;
+  }
+  return right;
 }
 
 function argmax(values: Float32Array): number {

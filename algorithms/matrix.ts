@@ -30,7 +30,7 @@ export interface MatrixProgress {
 export interface Trial {
   seed: number;
   /** By task. */
-  tasks: { name: string; accuracy: number; loss: number; bestEpoch: number; reached: boolean }[];
+  tasks: { name: string; accuracy?: number; loss: number; bestEpoch: number; reached: boolean }[];
   /** distance[source][target]. */
   distance: number[][];
 }

@@ -22,7 +22,7 @@ export interface TrainingOptions {
   batch: number;
   /** Adam's; its other settings are PyTorch's defaults. */
   learningRate: number;
-  /** Stop once the validation accuracy reaches 1 - epsilon (paper section 1.1). */
+  /** Stop once the validation accuracy reaches 1 - epsilon (paper section 1.1); a network that gives images has none. */
   targetAccuracy?: number;
   /** Gives the order of images in each epoch. */
   random: Random;
@@ -45,7 +45,10 @@ export interface TrainingProgress {
 export interface TrainingResult {
   /** Validation results, one an epoch. */
   epochs: Evaluation[];
-  /** The epoch (from 1) whose weights the network now holds: the one of the best validation accuracy. */
+  /**
+   * The epoch (from 1) whose weights the network now holds: the first of the best validation accuracy, or of the
+   * lowest validation loss where the network gives images.
+   */
   bestEpoch: number;
   /** Whether the target accuracy was reached; true where none was set. */
   reached: boolean;
@@ -56,7 +59,8 @@ const STEPS_PER_READ = 8;
 
 /**
  * Trains a network on a task until it is an epsilon-approximation network (paper section 1.1) or the epochs are
- * used up; the network ends with the weights of its best epoch by validation accuracy.
+ * used up; the network ends with the weights of its best epoch by validation accuracy, or by validation loss where it
+ * gives images.
  * @throws FathomError `diverged` when a loss or weight is no longer finite
  */
 export async function train(network: Network, task: Task, options: TrainingOptions): Promise<TrainingResult> {
@@ -68,8 +72,9 @@ export async function train(network: Network, task: Task, options: TrainingOptio
   using loop = new CapturedLoop<number, void>(gpu);
   using log = new ScalarLog(gpu, STEPS_PER_READ);
   const target = options.targetAccuracy ?? Number.POSITIVE_INFINITY;
+  let reached = options.targetAccuracy === undefined;
   const epochs: Evaluation[] = [];
-  let best: { epoch: number; accuracy: number; state: StateDict } | undefined;
+  let best: { epoch: number; score: number; state: StateDict } | undefined;
 
   for (let epoch = 1; epoch <= options.epochs; epoch++) {
     await gpu.span('training epoch', () => pass(epoch));
@@ -85,14 +90,16 @@ export async function train(network: Network, task: Task, options: TrainingOptio
       loss: Number.NaN,
       validation,
     });
-    if (!best || validation.accuracy > best.accuracy) {
-      best = { epoch, accuracy: validation.accuracy, state: await network.state() };
+    const { accuracy, loss } = validation;
+    const score = accuracy ?? -loss;
+    if (!best || score > best.score) best = { epoch, score, state: await network.state() };
+    if (accuracy !== undefined && accuracy >= target) {
+      reached = true;
+      break;
     }
-    if (validation.accuracy >= target) break;
   }
 
   if (best && best.epoch < epochs.length) network.load(best.state);
-  const reached = options.targetAccuracy === undefined || (best?.accuracy ?? 0) >= target;
   return { epochs, bestEpoch: best?.epoch ?? 0, reached };
 
   /** One over the images. */

@@ -90,7 +90,7 @@ async function measure(options: DemoOptions): Promise<Results> {
     tasks: tasks.map((task, i) =>
       describeTask(
         task,
-        matrix.trials.map((trial) => trial.tasks[i]!.accuracy),
+        matrix.trials.map((trial) => trial.tasks[i]!.accuracy!),
       ),
     ),
     trials: matrix.trials.map(describeTrial),
@@ -120,7 +120,12 @@ function describeTask(task: Task, accuracies: readonly number[]): Results['tasks
 function describeTrial({ seed, tasks, distance }: Trial): Results['trials'][number] {
   return {
     seed,
-    tasks: tasks.map(({ name, accuracy, loss, bestEpoch }) => ({ name, accuracy, loss, bestEpoch })),
+    tasks: tasks.map(({ name, accuracy, loss, bestEpoch }) => ({
+      name,
+      accuracy: accuracy!,
+      loss,
+      bestEpoch,
+    })),
     distance,
   };
 }

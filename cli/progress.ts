@@ -55,7 +55,7 @@ export function matrixLabels(): (progress: MatrixProgress) => string {
     if (stage === 'measure' || !training) return `${where}: measuring`;
     const { epoch, epochs, loss, validation } = training;
     if (epoch === 1 && !validation) accuracy = '';
-    if (validation) accuracy = `, accuracy ${validation.accuracy.toFixed(3)}`;
+    if (validation?.accuracy !== undefined) accuracy = `, accuracy ${validation.accuracy.toFixed(3)}`;
     const current = (validation?.loss ?? loss).toFixed(3);
     return `${where}: epoch ${epoch}/${epochs}, loss ${current}${accuracy}`;
   };

@@ -1,8 +1,17 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { distanceMatrix, evaluate, type TrainingOptions, train } from '../algorithms/index.ts';
-import { FathomError, Gpu, Random } from '../engine/index.ts';
-import { Network } from '../models/index.ts';
+import { type Examples, gatherImages, gatherTargets, type Task } from '../data/index.ts';
+import { FathomError, Gpu, Random, Tape } from '../engine/index.ts';
+import {
+  type Architecture,
+  chain,
+  flattenLayer,
+  linearLayer,
+  Network,
+  sigmoidLayer,
+  unflattenLayer,
+} from '../models/index.ts';
 import { stripesTask, tinyNet } from './tiny.ts';
 
 const gpu = await Gpu.create();
@@ -20,8 +29,8 @@ test('training lowers the loss and the network ends with its best epoch', async 
   const result = await train(net, task, options());
   const after = await evaluate(net, task.test);
   assert.ok(after.loss < before.loss / 2, `${before.loss} to ${after.loss}`);
-  assert.ok(after.accuracy > 0.9, `${after.accuracy}`);
-  const best = Math.max(...result.epochs.map((epoch) => epoch.accuracy));
+  assert.ok(after.accuracy! > 0.9, `${after.accuracy}`);
+  const best = Math.max(...result.epochs.map((epoch) => epoch.accuracy!));
   assert.equal(result.epochs[result.bestEpoch - 1]!.accuracy, best);
   assert.equal((await evaluate(net, task.validation)).accuracy, best);
 });
@@ -34,6 +43,64 @@ test('training stops at the target accuracy and says whether it was reached', as
   const hard = await train(slow, task, options({ targetAccuracy: 1.1, epochs: 2 }));
   assert.ok(!hard.reached);
   assert.equal(hard.epochs.length, 2);
+});
+
+/** Gives 8x8 grey images. */
+const imageNet: Architecture = {
+  name: 'images',
+  input: [8, 8, 1],
+  classes: 0,
+  target: [8, 8, 1],
+  module: chain(flattenLayer(), ['fc', linearLayer(64, 64)], sigmoidLayer(), unflattenLayer([8, 8, 1])),
+  head: [],
+};
+
+/** Stripes in, the negative out. */
+function negativesTask(): Task {
+  const stripes = stripesTask(200, 4);
+  const { images } = stripes.train;
+  const targets = { ...images, pixels: Uint8Array.from(images.pixels as Uint8Array, (value) => 255 - value) };
+  const dense = (split: Examples): Examples => ({ ...split, labels: split.labels.map(() => 0), targets });
+  return {
+    name: 'negatives',
+    description: 'the negative',
+    classes: 0,
+    classNames: [],
+    train: dense(stripes.train),
+    validation: dense(stripes.validation),
+    test: dense(stripes.test),
+  };
+}
+
+test('a network that gives images has no accuracy, and its best epoch is that of the lowest loss', async () => {
+  const negatives = negativesTask();
+  using net = Network.initialise(gpu, imageNet, new Random(1));
+  const before = await evaluate(net, negatives.test);
+  // So high a rate that the loss does not fall in every epoch.
+  const result = await train(net, negatives, options({ epochs: 12, learningRate: 0.2 }));
+  const after = await evaluate(net, negatives.test);
+  assert.ok(after.loss < before.loss, `${before.loss} to ${after.loss}`);
+  assert.ok(!('accuracy' in after));
+  const losses = result.epochs.map((epoch) => epoch.loss);
+  assert.equal(result.bestEpoch, losses.indexOf(Math.min(...losses)) + 1);
+  assert.ok(result.bestEpoch < 12, `${losses}`);
+  assert.equal((await evaluate(net, negatives.validation)).loss, losses[result.bestEpoch - 1]);
+  assert.ok(result.reached);
+});
+
+test('the loss of a network that gives images is the mean squared error over pixels and images', async () => {
+  const { test: examples } = negativesTask();
+  using net = Network.initialise(gpu, imageNet, new Random(2));
+  const positions = Uint32Array.from(examples.index.keys());
+  const count = positions.length;
+  const outputs = await gpu.scope(() => {
+    const images = gpu.tensor(gatherImages(examples, positions), [count, 8, 8, 1]);
+    return net.forward(new Tape(gpu), images).read();
+  });
+  const wanted = gatherTargets(examples, positions);
+  const expected = outputs.reduce((sum, value, i) => sum + (value - wanted[i]!) ** 2, 0) / outputs.length;
+  const { loss } = await evaluate(net, examples);
+  assert.ok(Math.abs(loss - expected) < 1e-6 * expected, `${loss}, not ${expected}`);
 });
 
 test('training that diverges is an error that names the task, the epoch and the remedy', async () => {
