@@ -1,5 +1,10 @@
-import { FathomError } from '../engine/index.ts';
-import { type FisherDiagonal, trace } from './fisher.ts';
+import { FathomError, type Shape } from '../engine/index.ts';
+import { trace } from './fisher.ts';
+
+/** The entries of a diagonal Fisher, or of a sum of several in float64. */
+export interface DiagonalEntries {
+  entries: ReadonlyMap<string, { shape: Shape; data: Float32Array | Float64Array }>;
+}
 
 /** How two Fishers are made comparable. */
 export interface ComparisonOptions {
@@ -49,13 +54,13 @@ export interface DistanceContributions {
  * Directed Fisher task distance from a source to a target (paper section 1.3, diagonal form): both diagonals are
  * taken of networks of one architecture on the *target's* data, scaled to unit trace over the whole network, and
  *   d = (1 / sqrt 2) * || sqrt(F_source) - sqrt(F_target) ||,  so  d^2 = 1 - sum of sqrt(F_source F_target).
- * Computed in float64; exactly 0 for equal diagonals, at most 1 unless `normalise` is `none`.
+ * Computed in float64 from entries of either width; exactly 0 for equal diagonals, at most 1 unless `normalise` is `none`.
  * @throws FathomError `fisher-mismatch` for differences in names or shapes (but for first axes), `fisher-zero` for a
  * zero trace that is to be scaled, `no-head` where the head to drop is not named or not there
  */
 export function fisherDistance(
-  source: FisherDiagonal,
-  target: FisherDiagonal,
+  source: DiagonalEntries,
+  target: DiagonalEntries,
   options: DistanceOptions = {},
 ): number {
   const parts = comparedParts(source, target, options);
@@ -72,8 +77,8 @@ export function fisherDistance(
  * @throws FathomError as {@link fisherDistance}
  */
 export function distanceContributions(
-  source: FisherDiagonal,
-  target: FisherDiagonal,
+  source: DiagonalEntries,
+  target: DiagonalEntries,
   options: ComparisonOptions = {},
 ): DistanceContributions {
   const parameters = comparedParts(source, target, options).map((part) => {
@@ -96,8 +101,8 @@ export function distanceContributions(
 interface Part {
   name: string;
   layer: string;
-  f: Float32Array;
-  g: Float32Array;
+  f: Float32Array | Float64Array;
+  g: Float32Array | Float64Array;
   sourceScale: number;
   targetScale: number;
   weight: number;
@@ -125,7 +130,7 @@ function bounded(squared: number, { normalise }: ComparisonOptions): number {
   return normalise === 'none' ? squared : Math.min(1, squared);
 }
 
-function comparedParts(source: FisherDiagonal, target: FisherDiagonal, options: ComparisonOptions): Part[] {
+function comparedParts(source: DiagonalEntries, target: DiagonalEntries, options: ComparisonOptions): Part[] {
   const [f, g] = options.head === 'drop' ? withoutHead(source, target, options.headNames) : [source, target];
   const problems = differences(f, g);
   if (problems.length > 0) {
@@ -188,10 +193,10 @@ function sum(values: ArrayLike<number>): number {
 }
 
 function withoutHead(
-  source: FisherDiagonal,
-  target: FisherDiagonal,
+  source: DiagonalEntries,
+  target: DiagonalEntries,
   headNames: ComparisonOptions['headNames'] = [],
-): [FisherDiagonal, FisherDiagonal] {
+): [DiagonalEntries, DiagonalEntries] {
   const all = new Set([...source.entries.keys(), ...target.entries.keys()]);
   const names = typeof headNames === 'function' ? [...all].filter(headNames) : headNames;
   const unknown = names.filter((name) => !all.has(name));
@@ -206,8 +211,8 @@ function withoutHead(
     });
   }
   const head = new Set(names);
-  const body = (fisher: FisherDiagonal): FisherDiagonal => {
-    return { ...fisher, entries: new Map([...fisher.entries].filter(([name]) => !head.has(name))) };
+  const body = ({ entries }: DiagonalEntries): DiagonalEntries => {
+    return { entries: new Map([...entries].filter(([name]) => !head.has(name))) };
   };
   if (head.size < all.size) return [body(source), body(target)];
   throw new FathomError({
@@ -217,7 +222,7 @@ function withoutHead(
   });
 }
 
-function positiveTrace(fisher: FisherDiagonal, role: string): number {
+function positiveTrace(fisher: DiagonalEntries, role: string): number {
   const total = trace(fisher);
   if (total > 0) return total;
   throw new FathomError({
@@ -227,7 +232,7 @@ function positiveTrace(fisher: FisherDiagonal, role: string): number {
   });
 }
 
-function differences(source: FisherDiagonal, target: FisherDiagonal): string[] {
+function differences(source: DiagonalEntries, target: DiagonalEntries): string[] {
   const problems: string[] = [];
   for (const name of target.entries.keys()) {
     if (!source.entries.has(name)) problems.push(`${name} is missing in the source`);

@@ -2,6 +2,7 @@ import type { Examples } from '../data/index.ts';
 import { FathomError, SampleSums, type Tensor } from '../engine/index.ts';
 import type { Network, StateDict } from '../models/index.ts';
 import { ChunkedPass } from './chunked_pass.ts';
+import type { DiagonalEntries } from './distance.ts';
 import { addSquaredMeans, type Estimator, passesOf, type Reduction } from './estimators.ts';
 import { chunkUnder, defaultBudget } from './memory.ts';
 import { BatchSlots } from './objective.ts';
@@ -125,8 +126,10 @@ function range(start: number, end: number): Uint32Array {
 }
 
 /** Sum of all entries, in float64. */
-export function trace(fisher: FisherDiagonal): number {
+export function trace({ entries }: DiagonalEntries): number {
   let total = 0;
-  for (const { data } of fisher.entries.values()) for (const value of data) total += value;
+  for (const { data } of entries.values()) {
+    for (let i = 0; i < data.length; i++) total += data[i]!;
+  }
   return total;
 }

@@ -26,6 +26,7 @@ export {
 } from './matrix.ts';
 export { defaultBudget, fisherBytes, trainingBytes } from './memory.ts';
 export { type Batch, sampleLosses, uploadBatch } from './objective.ts';
+export * from './statistics/index.ts';
 export {
   type TrainingOptions,
   type TrainingProgress,

@@ -4,6 +4,7 @@ import { type Architecture, Network } from '../models/index.ts';
 import { fisherDistance } from './distance.ts';
 import { evaluate } from './evaluate.ts';
 import { diagonalFisher, type FisherDiagonal } from './fisher.ts';
+import { mean, standardDeviation } from './statistics/summary.ts';
 import { type TrainingOptions, type TrainingProgress, train } from './train.ts';
 
 export interface MatrixOptions
@@ -68,13 +69,13 @@ export async function distanceMatrix(
     tasks.map((_, source) =>
       tasks.map((_, target) => of(trials.map((trial) => value(trial, source, target)))),
     );
-  const mean = over((trial, s, t) => trial.distance[s]![t]!, average);
+  const means = over((trial, s, t) => trial.distance[s]![t]!, mean);
   return {
     trials,
-    mean,
+    mean: means,
     sigma: over((trial, s, t) => trial.distance[s]![t]!, standardDeviation),
-    meanSquared: over((trial, s, t) => trial.distance[s]![t]! ** 2, average),
-    closest: closestSources(mean),
+    meanSquared: over((trial, s, t) => trial.distance[s]![t]! ** 2, mean),
+    closest: closestSources(means),
   };
 }
 
@@ -208,15 +209,4 @@ class Meter {
   private widths(task: Task): number {
     return new Set(this.tasks.map((other) => Math.max(other.classes, task.classes))).size;
   }
-}
-
-function average(values: readonly number[]): number {
-  return values.reduce((a, b) => a + b, 0) / values.length;
-}
-
-/** Sample standard deviation (n - 1); 0 for a single value. */
-function standardDeviation(values: readonly number[]): number {
-  if (values.length < 2) return 0;
-  const mean = average(values);
-  return Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (values.length - 1));
 }

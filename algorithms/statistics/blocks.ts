@@ -1,0 +1,111 @@
+import { FathomError, type Random, type Shape } from '../../engine/index.ts';
+import { type DistanceOptions, fisherDistance } from '../distance.ts';
+import type { FisherDiagonal } from '../fisher.ts';
+
+export interface BlockOptions extends DistanceOptions {
+  /** Resamplings of the blocks; 0 for none. */
+  replicates: number;
+  /**
+   * The resamplings come of its fork `blocks`: give all sources of a target the same stream, and all its trials too,
+   * for they see the same samples.
+   */
+  random: Random;
+}
+
+/** Distances between two networks on one target's samples, in blocks of samples. */
+export interface BlockDistances {
+  /** On all blocks. */
+  distance: number;
+  /** On the first block, on the first two, and so on to all. */
+  prefixes: { samples: number; distance: number }[];
+  /** On resampled blocks. */
+  replicates: Float64Array;
+}
+
+/**
+ * Distance of a source to a target from Fishers by blocks of the target's samples: the same blocks in the same order
+ * for both, each weighted by its samples. In float64 throughout, 0 exactly for equal Fishers. A replicate draws B - 1
+ * of B blocks with replacement: the draws then vary as a mean over blocks does, where B draws would vary too little
+ * (Rao and Wu 1988); with one block each replicate is the distance itself. A prefix or a replicate in which a Fisher
+ * that is to be scaled is all zeros counts 1. Takes two Fishers' memory in float64.
+ * @throws FathomError `block-mismatch` where the blocks of the two differ; as {@link fisherDistance}
+ */
+export function blockDistances(
+  source: readonly FisherDiagonal[],
+  target: readonly FisherDiagonal[],
+  options: BlockOptions,
+): BlockDistances {
+  checkBlocks(source, target);
+  const blocks = target.length;
+  const [f, g] = [new BlockMean(source), new BlockMean(target)];
+  const between = (counts: ArrayLike<number>) => fisherDistance(f.of(counts), g.of(counts), options);
+  const distance = between(new Uint8Array(blocks).fill(1));
+  const prefixes = target.map((_, last) => {
+    const counts = Uint8Array.from(target, (_, b) => (b <= last ? 1 : 0));
+    const samples = target.slice(0, last + 1).reduce((sum, block) => sum + block.samples, 0);
+    return { samples, distance: last === blocks - 1 ? distance : oneWhereZero(() => between(counts)) };
+  });
+  const random = options.random.fork('blocks');
+  const replicates = Float64Array.from({ length: options.replicates }, () => {
+    if (blocks === 1) return distance;
+    const counts = new Uint32Array(blocks);
+    for (const u of random.uniform(blocks - 1)) counts[Math.floor(u * blocks)]!++;
+    return oneWhereZero(() => between(counts));
+  });
+  return { distance, prefixes, replicates };
+}
+
+/** The mean over blocks, each taken so many times, in memory that is used again. */
+class BlockMean {
+  private readonly entries = new Map<string, { shape: Shape; data: Float64Array }>();
+
+  constructor(private readonly blocks: readonly FisherDiagonal[]) {
+    for (const [name, { shape, data }] of blocks[0]!.entries) {
+      this.entries.set(name, { shape, data: new Float64Array(data.length) });
+    }
+  }
+
+  /** Valid until the next call. */
+  of(counts: ArrayLike<number>): { entries: ReadonlyMap<string, { shape: Shape; data: Float64Array }> } {
+    const all = this.blocks.reduce((sum, { samples }, b) => sum + counts[b]! * samples, 0);
+    for (const [name, { data }] of this.entries) {
+      data.fill(0);
+      for (const [b, block] of this.blocks.entries()) {
+        if (counts[b]! > 0) addTimes(data, block.entries.get(name)!.data, (counts[b]! * block.samples) / all);
+      }
+    }
+    return { entries: this.entries };
+  }
+}
+
+function addTimes(sum: Float64Array, values: Float32Array, weight: number): void {
+  for (let i = 0; i < sum.length; i++) sum[i]! += weight * values[i]!;
+}
+
+function oneWhereZero(distance: () => number): number {
+  try {
+    return distance();
+  } catch (error) {
+    if (error instanceof FathomError && error.code === 'fisher-zero') return 1;
+    throw error;
+  }
+}
+
+function checkBlocks(source: readonly FisherDiagonal[], target: readonly FisherDiagonal[]): void {
+  const sizes = [source, target].map((blocks) => blocks.map(({ samples }) => samples).join(', '));
+  const uniform = [source, target].every((blocks) => {
+    return blocks.every(({ entries }) => {
+      return [...blocks[0]!.entries].every(
+        ([name, { data }]) => entries.get(name)?.data.length === data.length,
+      );
+    });
+  });
+  if (target.length > 0 && sizes[0] === sizes[1] && uniform) return;
+  throw new FathomError({
+    code: 'block-mismatch',
+    message: uniform
+      ? `The source's blocks have ${sizes[0] || 'no'} samples and the target's ${sizes[1] || 'no'}`
+      : 'The blocks are Fishers of different networks',
+    fix: 'Measure source and target by the same blocks of the same samples',
+  });
+}
