@@ -135,7 +135,7 @@ async function gradientOnCpu(network: Network, { images, labels }: Examples): Pr
     { op: reference.softmaxCrossEntropy(labels) },
     { op: reference.mean() },
   ];
-  let value = array64([SAMPLES, ...architecture.input], images.pixels);
+  let value = array64([SAMPLES, ...architecture.input], images.pixels as Float32Array);
   const steps = layers.map(({ op, parameter: name }) => {
     const inputs = name ? [value, parameter(name)] : [value];
     value = op.forward(...inputs);

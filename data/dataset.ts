@@ -1,7 +1,16 @@
+import { createHash } from 'node:crypto';
 import { FathomError } from '../engine/errors.ts';
 
 /** NHWC: bytes, which nets see as pixel / 255, or floats, which they see as they are. */
-export type Pixels = Uint8Array | Float32Array;
+export type Pixels = Uint8Array | Float32Array | StoredPixels;
+
+/** Pixels that lie in a file and are read an image at a time, for a set too large for memory. */
+export interface StoredPixels {
+  /** Values in all. */
+  readonly length: number;
+  /** The values of one image, HWC, in an array of their own. */
+  image(position: number): Uint8Array | Float32Array;
+}
 
 /** Labelled images as they are stored. */
 export interface ImageSet<P extends Pixels = Uint8Array> {
@@ -15,12 +24,28 @@ export interface ImageSet<P extends Pixels = Uint8Array> {
   /** One a picture, below `classes`. */
   labels: Uint8Array | Uint32Array;
   classes: number;
+  /** What {@link hashImages} gives; sets made by hand may lack it. */
+  hash?: string;
 }
 
 /** The two sets of images that MNIST and its like come in. */
 export interface ImageSets {
   train: ImageSet;
   test: ImageSet;
+}
+
+/** A data set as it was opened, whatever its format. */
+export interface DataSet {
+  name: string;
+  /** By label; none for a set that has only pixels to predict. */
+  classNames: string[];
+  train: ImageSet<Pixels>;
+  /** Left out where the data has no split of its own. */
+  test?: ImageSet<Pixels>;
+  /** Of images to predict, by domain: as many as the images, in the same order. */
+  targets?: ReadonlyMap<string, { train: ImageSet<Pixels>; test?: ImageSet<Pixels> }>;
+  /** sha256 in hex of everything decoded: pixels, labels, names of classes, targets. */
+  hash: string;
 }
 
 /** Some images of a set, in an order of their own, with the labels a task gives them. */
@@ -66,16 +91,23 @@ function gather(
   positions: Uint32Array,
   into?: Float32Array,
 ): Float32Array {
-  const { pixels, height, width, channels } = images;
-  const size = height * width * channels;
-  const full = pixels instanceof Uint8Array ? 255 : 1;
+  const size = images.height * images.width * images.channels;
   const values = into ?? new Float32Array(positions.length * size);
   let to = 0;
   for (const position of positions) {
-    let from = at(index, position) * size;
-    for (const end = from + size; from < end; from++) values[to++] = pixels[from]! / full;
+    const image = imageAt(images, at(index, position));
+    const full = image instanceof Uint8Array ? 255 : 1;
+    for (let i = 0; i < size; i++) values[to++] = image[i]! / full;
   }
   return values;
+}
+
+/** The values of one image of a set, HWC, as they are stored: bytes or floats. Not to be written to. */
+export function imageAt(images: ImageSet<Pixels>, position: number): Uint8Array | Float32Array {
+  const { pixels, height, width, channels } = images;
+  if ('image' in pixels) return pixels.image(position);
+  const size = height * width * channels;
+  return pixels.subarray(position * size, (position + 1) * size);
 }
 
 /** The labels at some positions of `examples`, in the task's own numbering. */
@@ -105,4 +137,37 @@ export function checkLabels(name: string, labels: ArrayLike<number>, classes: nu
       fix: `Correct the labels to 0 to ${classes - 1}, or use a head with more classes`,
     });
   }
+}
+
+/** sha256 in hex over a set as decoded: its shape, whether bytes or floats, pixels and labels. */
+export function hashImages(images: ImageSet<Pixels>): string {
+  const hash = new ImageHash(images);
+  if (!('image' in images.pixels)) hash.add(images.pixels);
+  else for (let position = 0; position < images.count; position++) hash.add(images.pixels.image(position));
+  return hash.digest(images.labels);
+}
+
+/** {@link hashImages} of a set whose pixels come a few images at a time. */
+export class ImageHash {
+  private readonly hash = createHash('sha256');
+  private hasType = false;
+
+  constructor(shape: Pick<ImageSet, 'count' | 'height' | 'width' | 'channels'>) {
+    this.hash.update(`${shape.count} ${shape.height} ${shape.width} ${shape.channels}\n`);
+  }
+
+  add(values: Uint8Array | Float32Array): void {
+    if (!this.hasType) this.hash.update(values instanceof Uint8Array ? 'bytes\n' : 'floats\n');
+    this.hasType = true;
+    this.hash.update(bytesOf(values));
+  }
+
+  digest(labels: Uint8Array | Uint32Array): string {
+    return this.hash.update(bytesOf(Uint32Array.from(labels))).digest('hex');
+  }
+}
+
+/** The memory of an array as bytes, in the machine's order. */
+export function bytesOf(values: Uint8Array | Float32Array | Uint32Array): Uint8Array {
+  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 }

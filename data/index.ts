@@ -1,12 +1,16 @@
 export {
   checkLabels,
+  type DataSet,
   type Examples,
   gatherImages,
   gatherLabels,
   gatherTargets,
+  hashImages,
   type ImageSet,
   type ImageSets,
+  imageAt,
   type Pixels,
+  type StoredPixels,
   type Task,
 } from './dataset.ts';
 export { type IdxArray, type IdxKind, imageSetFromIdx, parseIdx } from './idx.ts';

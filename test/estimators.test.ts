@@ -234,7 +234,7 @@ test('a softmax layer in closed form: exact p (1 - p) x^2, empirical (p - y)^2 x
   using net = network(softmaxLayer(classes), 3);
   const count = 9;
   const examples = examplesFor(net.architecture, count);
-  const pixels = examples.images.pixels;
+  const pixels = examples.images.pixels as Float32Array;
   const [weight, offset] = await Promise.all([...net.parameters.values()].map((tensor) => tensor.read()));
   const [exact, empirical] = [zeros(net), zeros(net)];
   for (let n = 0; n < count; n++) {
@@ -362,7 +362,7 @@ test('images in closed form: a linear layer has the exact Fisher 2 x^2 / D', asy
   using net = network(linearImages(), 8);
   const count = 5;
   const examples = examplesFor(net.architecture, count);
-  const pixels = examples.images.pixels;
+  const pixels = examples.images.pixels as Float32Array;
   const meanSquare = (j: number) =>
     sum(Array.from({ length: count }, (_, n) => pixels[3 * n + j]! ** 2)) / count;
   const expected: Entries = new Map([

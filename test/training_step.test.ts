@@ -154,7 +154,7 @@ function fitted(examples: Examples, { input, target }: Architecture): Examples {
       Math.floor(i / channels) % width,
     ];
     const at = ((n * 32 + y + offset) * 32 + x + offset) * 3;
-    const rgb = images.pixels.subarray(at, at + 3);
+    const rgb = (images.pixels as Float32Array).subarray(at, at + 3);
     const value = channels === 1 ? (rgb[0]! + rgb[1]! + rgb[2]!) / 3 : rgb[i % 3]!;
     pixels[i] = target ? Math.min(1, Math.max(0, value / 4 + 0.5)) : value;
   }
