@@ -1,5 +1,5 @@
 import type { TopLevelSpec } from 'vega-lite';
-import { FONT } from '../cli/render.ts';
+import { FONT } from '../report/render.ts';
 
 /** A share of a peak, as a bar. */
 export interface ShareRow {

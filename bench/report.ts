@@ -2,7 +2,7 @@ import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import process from 'node:process';
 import { pathToFileURL } from 'node:url';
 import type { TopLevelSpec } from 'vega-lite';
-import { toPng, toSvg } from '../cli/render.ts';
+import { toPng, toSvg } from '../report/render.ts';
 import { batchesChart, racesChart, sharesChart } from './charts.ts';
 import { readResults } from './compare.ts';
 import { type BenchResults, bestOf, type CaseResult, type LapResult, rates } from './results.ts';

@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { distanceMatrix, type Trial } from '../algorithms/index.ts';
 import { type Examples, loadMnist, mnistTasks, type Task } from '../data/index.ts';
 import { cnnWithHead } from '../models/index.ts';
+import { renderHeatmap } from '../report/heatmap.ts';
 import {
   addCommand,
   type CommonOptions,
@@ -13,7 +14,6 @@ import {
   wholeNumber,
 } from './command.ts';
 import { checkFolder, writeOutput } from './files.ts';
-import { renderHeatmap } from './heatmap.ts';
 import { matrixLabels, startProgress } from './progress.ts';
 import { type Results, resultsSchema } from './results.ts';
 

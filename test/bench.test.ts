@@ -6,7 +6,7 @@ import { makeReport, replaceFigures } from '../bench/report.ts';
 import { type BenchResults, benchSchema, type CaseResult, rates } from '../bench/results.ts';
 import { contests, fingerprint } from '../bench/rivals/contests.ts';
 import { permuted, toInOutChannelsLast } from '../bench/rivals/layouts.ts';
-import { toPng, toSvg } from '../cli/render.ts';
+import { toPng, toSvg } from '../report/render.ts';
 
 const STEP = { dispatches: 40, submits: 1, buffers: 0, bindGroups: 0, peakBytes: 2 ** 21, hostMs: 0.4 };
 

@@ -16,12 +16,12 @@ import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { describeResults } from '../cli/demo.ts';
 import { type Diagnosis, describeDiagnosis } from '../cli/doctor.ts';
-import { renderHeatmap } from '../cli/heatmap.ts';
 import { matrixLabels } from '../cli/progress.ts';
 import { type Results, resultsSchema } from '../cli/results.ts';
 import { parseSafetensors, Random, serializeSafetensors } from '../engine/index.ts';
 import type { SafetensorsTensor } from '../engine/safetensors.ts';
 import { cnn } from '../models/index.ts';
+import { renderHeatmap } from '../report/heatmap.ts';
 import { goldenInputs, goldenWeights, readGolden } from './golden.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
