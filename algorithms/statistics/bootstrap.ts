@@ -38,8 +38,9 @@ export interface Ranking {
 }
 
 /**
- * Percentile interval of each source's mean distance over trials; undefined where that which is to vary does not: for
- * `trials` with a single one, for `samples` without replicates.
+ * Interval of each source's mean distance over trials between percentiles of the draws; for `samples`, of the distance
+ * on samples without end, so where these are few it lies low, or below the mean itself. Undefined where that which is
+ * to vary does not: for `trials` with a single one, for `samples` without replicates.
  * @param level such as 0.95
  */
 export function intervals(
@@ -74,7 +75,9 @@ export function meansOf({ distance }: SourceDistances): number[] {
 /**
  * Draws of each source's mean over trials, [source][draw], sources together so that they can be compared draw by draw.
  * Of n trials n - 1 are drawn with replacement, which gives the draws the variance s^2 / n of the mean (with n they
- * would have (n - 1) / n of it; Rao and Wu 1988). Each draw takes one resampling of the samples for all of its trials.
+ * would have (n - 1) / n of it; Rao and Wu 1988). Each draw takes one resampling of the samples for all of its trials,
+ * and of the distance under it what it is above the measured one is taken off that: noise in Fishers only drives them
+ * apart, so a distance on few samples is too large, and under resampling as much too large again.
  */
 function bootstrapMeans(
   samples: SourceDistances,
@@ -96,7 +99,8 @@ function bootstrapMeans(
     for (let i = 0; i < (drawn || trials); i++) {
       const trial = drawn ? Math.floor(trialDraws[draw * drawn + i]! * trials) : i;
       for (const [source, values] of means.entries()) {
-        const value = replicates ? replicates[trial]![source]![r]! : distance[trial]![source]!;
+        const measured = distance[trial]![source]!;
+        const value = replicates ? Math.max(0, 2 * measured - replicates[trial]![source]![r]!) : measured;
         values[draw]! += value / (drawn || trials);
       }
     }

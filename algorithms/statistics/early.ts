@@ -32,7 +32,8 @@ export function decideEarly(
   for (const other of means.keys()) {
     if (other === source) continue;
     const leads = Float64Array.from({ length: count }, (_, r) => resampled(other, r) - resampled(source, r));
-    const lead = means[other]! - means[source]!;
+    // Less what few samples overstate it by, as resampling shows.
+    const lead = 2 * (means[other]! - means[source]!) - mean(leads);
     doubt += blocks < 2 || lead === 0 ? 0.5 : studentTail(lead / standardDeviation(leads), blocks - 1);
   }
   return { stop: doubt <= (1 - level) / looks, source, probability: Math.max(0, 1 - doubt) };
