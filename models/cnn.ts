@@ -1,6 +1,7 @@
+import { FathomError } from '../engine/index.ts';
 import { conv2dLayer, flattenLayer, linearLayer } from './layers.ts';
 import { chain, type Module } from './module.ts';
-import type { Architecture } from './network.ts';
+import { type Architecture, withTaskHead } from './network.ts';
 
 function small(classes: number): Module {
   return chain(
@@ -25,17 +26,41 @@ export function cnn(classes = 10): Architecture {
   };
 }
 
-/**
- * The same with the paper's task head: its 10 outputs go through a further Linear(10, classes), the only part that
- * depends on the task (as in the paper's released training code).
- */
+/** The same with the paper's task head, see {@link withTaskHead}. */
 export function cnnWithHead(classes: number): Architecture {
+  return withTaskHead(cnn, classes);
+}
+
+/**
+ * Three blocks of 3x3 convolution (16, 32, 64 channels), relu and 2x2 max pooling, and a linear layer, for small images
+ * of any kind.
+ * @param input [height, width, channels] of the images; height and width are cut in half three times
+ * @throws FathomError `image-too-small` below 8 pixels a side
+ */
+export function cnn3(classes: number, input: Architecture['input'] = [32, 32, 3]): Architecture {
+  const [height, width, channels] = input;
+  if (Math.min(height, width) < 8) {
+    throw new FathomError({
+      code: 'image-too-small',
+      message: `cnn3 cannot take images of ${height} x ${width} pixels`,
+      fix: 'Give images of at least 8 x 8',
+    });
+  }
+  const block = (from: number, to: number) =>
+    conv2dLayer({ in: from, out: to, kernel: 3, padding: 1, pool: 2, relu: true });
+  const reduced = (extent: number) => Math.floor(extent / 8);
   return {
-    name: 'cnn',
-    input: [28, 28, 1],
+    name: 'cnn3',
+    input,
     classes,
-    module: chain(small(10), ['head', linearLayer(10, classes)]),
-    head: ['head.weight', 'head.bias'],
+    module: chain(
+      ['conv1', block(channels, 16)],
+      ['conv2', block(16, 32)],
+      ['conv3', block(32, 64)],
+      flattenLayer(),
+      ['fc', linearLayer(64 * reduced(height) * reduced(width), classes)],
+    ),
+    head: ['fc.weight', 'fc.bias'],
   };
 }
 

@@ -1,5 +1,5 @@
 export { taskonomyConv, taskonomyFc } from './autoencoder.ts';
-export { cnn, cnnWithHead, mlp } from './cnn.ts';
+export { cnn, cnn3, cnnWithHead, mlp } from './cnn.ts';
 export { densenet121 } from './densenet.ts';
 export {
   constant,
@@ -47,6 +47,7 @@ export {
   Network,
   parameterCount,
   type StateDict,
+  withTaskHead,
 } from './network.ts';
 export { type NetworkOptions, type Stem, stems } from './options.ts';
 export { type NetworkName, networks, stemsOf } from './registry.ts';

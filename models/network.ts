@@ -7,7 +7,8 @@ import {
   type Tape,
   type Tensor,
 } from '../engine/index.ts';
-import { Call, type Module } from './module.ts';
+import { linearLayer } from './layers.ts';
+import { Call, chain, type Module } from './module.ts';
 
 /** An architecture: what it takes, what it gives, and its module. */
 export interface Architecture {
@@ -21,6 +22,27 @@ export interface Architecture {
   module: Module;
   /** Names of the parameters that belong to the task's head, whose shapes depend on the class count. */
   head: readonly string[];
+  /** The weight of the layer whose input are the network's features, where that is not the head's first. */
+  features?: string;
+}
+
+/** Outputs of the network below the paper's task head. */
+const BODY_OUTPUTS = 10;
+
+/**
+ * A network with the paper's task head: its 10 outputs go through a further Linear(10, classes), the only part that
+ * depends on the task (section 1.4, as in the paper's released training code).
+ * @param make the network for a class count
+ */
+export function withTaskHead(make: (classes: number) => Architecture, classes: number): Architecture {
+  const body = make(BODY_OUTPUTS);
+  return {
+    ...body,
+    classes,
+    module: chain(body.module, ['head', linearLayer(BODY_OUTPUTS, classes)]),
+    head: ['head.weight', 'head.bias'],
+    features: body.features ?? body.head[0],
+  };
 }
 
 /** Float values by PyTorch name, in PyTorch's layout. */

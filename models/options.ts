@@ -8,6 +8,8 @@ export type Stem = (typeof stems)[number];
 export interface NetworkOptions {
   classes: number;
   stem: Stem;
+  /** [height, width, channels] of the images, for networks that take any. */
+  input?: readonly [number, number, number];
 }
 
 /** [height, width, channels] of a stem's images. */

@@ -1,5 +1,5 @@
 import { taskonomyConv, taskonomyFc } from './autoencoder.ts';
-import { cnn, mlp } from './cnn.ts';
+import { cnn, cnn3, mlp } from './cnn.ts';
 import { densenet121 } from './densenet.ts';
 import { mobilenetV2 } from './mobilenet.ts';
 import type { Architecture } from './network.ts';
@@ -14,6 +14,7 @@ const TASKONOMY_SIZE: Record<Stem, number> = { cifar: 32, imagenet: 128 };
 export const networks = {
   cnn: ({ classes }) => cnn(classes),
   mlp: ({ classes }) => mlp(classes),
+  cnn3: ({ classes, input }) => cnn3(classes, input),
   vgg16_bn: vgg16Bn,
   resnet18,
   resnet34,
@@ -25,7 +26,7 @@ export const networks = {
 
 export type NetworkName = keyof typeof networks;
 
-/** Those built for both stems; the others take 28x28 grey images whatever the stem. */
+/** Those built for both stems; the others are the same whatever the stem. */
 export function stemsOf(name: NetworkName): readonly Stem[] {
-  return name === 'cnn' || name === 'mlp' ? ['cifar'] : stems;
+  return name === 'cnn' || name === 'mlp' || name === 'cnn3' ? ['cifar'] : stems;
 }
