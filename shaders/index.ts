@@ -46,6 +46,7 @@ export const shaderNames = [
   'patches',
   'pooling',
   'random_bits',
+  'raycast',
   'result_store',
   'sample_labels',
   'segment_sum',
