@@ -2,11 +2,20 @@ import { z } from 'zod';
 import { loadSource, type StoreOptions } from './cache.ts';
 import type { DataSet } from './dataset.ts';
 import { cifar10Spec, cifar100Spec, openCifar } from './readers/cifar.ts';
+import { csvSpec, openCsv } from './readers/csv.ts';
+import { folderSpec, openFolder } from './readers/folder.ts';
 import { idxSpec, mnistSpec, openIdx } from './readers/idx.ts';
 import type { ReaderContext, Source } from './readers/reader.ts';
 
 /** What a study says of a data set. Relative paths are relative to the study's file. */
-export const dataSpec = z.discriminatedUnion('format', [mnistSpec, idxSpec, cifar10Spec, cifar100Spec]);
+export const dataSpec = z.discriminatedUnion('format', [
+  mnistSpec,
+  idxSpec,
+  cifar10Spec,
+  cifar100Spec,
+  folderSpec,
+  csvSpec,
+]);
 
 export type DataSpec = z.infer<typeof dataSpec>;
 
@@ -36,5 +45,9 @@ async function openSource(spec: DataSpec, context: ReaderContext): Promise<Sourc
     case 'cifar10':
     case 'cifar100':
       return await openCifar(spec, context);
+    case 'folder':
+      return await openFolder(spec, context);
+    case 'csv':
+      return await openCsv(spec, context);
   }
 }

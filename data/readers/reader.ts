@@ -143,9 +143,9 @@ export function readFully(file: number, bytes: number, position: number): Uint8A
 }
 
 /** Positions of the images kept: the first `limit` of each label. */
-export function firstOfEach(labels: ArrayLike<number>, limit: number | undefined): Uint32Array {
+export function firstOfEach<T>(labels: ArrayLike<T>, limit: number | undefined): Uint32Array {
   const kept: number[] = [];
-  const seen = new Map<number, number>();
+  const seen = new Map<T, number>();
   for (let position = 0; position < labels.length; position++) {
     const before = seen.get(labels[position]!) ?? 0;
     if (limit !== undefined && before >= limit) continue;
