@@ -32,6 +32,7 @@ export interface FisherOptions {
 }
 
 const CHUNK = 64;
+
 /**
  * Diagonal of the Fisher information, in evaluation mode. Images go through the network in chunks under a byte
  * budget; the result has the same bits whatever the chunk.
@@ -43,17 +44,35 @@ export async function diagonalFisher(
   examples: Examples,
   options: FisherOptions = {},
 ): Promise<FisherDiagonal> {
+  const samples = Math.min(options.samples ?? examples.index.length, examples.index.length);
+  return (await fishersOf(network, examples, [[0, samples]], options))[0]!;
+}
+
+/**
+ * One {@link diagonalFisher} for each block of samples: [from, to) of the examples' positions. The mean over blocks,
+ * each weighted by its samples, is the Fisher over all of them.
+ * @param options without `samples`
+ */
+export async function fishersOf(
+  network: Network,
+  examples: Examples,
+  blocks: readonly (readonly [from: number, to: number])[],
+  options: Omit<FisherOptions, 'samples'> = {},
+): Promise<FisherDiagonal[]> {
   const { gpu, architecture } = network;
   const { estimator = { name: 'empirical' } } = options;
-  const samples = Math.min(options.samples ?? examples.index.length, examples.index.length);
   const budget = options.budget ?? defaultBudget(gpu);
   const passes = passesOf(architecture, estimator, options.labelSpace);
-  const chunk = chunkUnder(gpu, architecture, estimator, samples, budget, options.chunk ?? CHUNK);
+  const longest = Math.max(...blocks.map(([from, to]) => to - from));
+  const samples = blocks.reduce((sum, [from, to]) => sum + to - from, 0);
+  const chunk = chunkUnder(gpu, architecture, estimator, longest, budget, options.chunk ?? CHUNK);
   if (options.budget !== undefined) gpu.trim();
   const parameters = [...network.parameters.values()];
   let done = 0;
 
   using slots = BatchSlots.of(network, examples, chunk);
+  using sums = new SampleSums(gpu, parameters, estimator.name === 'batch' ? 'gradient' : 'square');
+  using only = passes.length === 1 ? new ChunkedPass(network, slots, passes[0]!, sums) : undefined;
 
   const addRange = async (pass: ChunkedPass, from: number, to: number) => {
     for (let start = from; start < to; start += chunk) {
@@ -67,25 +86,33 @@ export async function diagonalFisher(
     }
   };
 
-  if (estimator.name === 'batch') {
+  const fishers: FisherDiagonal[] = [];
+  for (const [from, to] of blocks) {
+    sums.clear();
     const total: Tensor<'f32'>[] = [];
-    using gradients = new SampleSums(gpu, parameters, 'gradient');
-    using pass = new ChunkedPass(network, slots, passes[0]!, gradients);
-    for (let from = 0; from < samples; from += estimator.size) {
-      const to = Math.min(from + estimator.size, samples);
-      gradients.clear();
-      await addRange(pass, from, to);
-      addSquaredMeans(total, gradients, to - from);
+    let terms = to - from;
+    if (estimator.name === 'batch') {
+      for (let start = from; start < to; start += estimator.size) {
+        const end = Math.min(start + estimator.size, to);
+        sums.clear();
+        await addRange(only!, start, end);
+        addSquaredMeans(total, sums, end - start);
+      }
+      terms = Math.ceil(terms / estimator.size);
+    } else {
+      if (only) await addRange(only, from, to);
+      else {
+        for (const each of passes) {
+          using pass = new ChunkedPass(network, slots, each, sums);
+          await addRange(pass, from, to);
+        }
+      }
+      total.push(...sums.totals());
+      if (estimator.name === 'sampled') terms *= estimator.draws;
     }
-    return collect(network, total, samples, Math.ceil(samples / estimator.size), options.reduction);
+    fishers.push(await collect(network, total, to - from, terms, options.reduction));
   }
-  using sums = new SampleSums(gpu, parameters, 'square');
-  for (const each of passes) {
-    using pass = new ChunkedPass(network, slots, each, sums);
-    await addRange(pass, 0, samples);
-  }
-  const draws = estimator.name === 'sampled' ? estimator.draws : 1;
-  return collect(network, sums.totals(), samples, samples * draws, options.reduction);
+  return fishers;
 }
 
 async function collect(

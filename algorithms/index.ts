@@ -14,6 +14,7 @@ export {
   diagonalFisher,
   type FisherDiagonal,
   type FisherOptions,
+  fishersOf,
   trace,
 } from './fisher.ts';
 export {
@@ -31,6 +32,7 @@ export {
   type TrainingOptions,
   type TrainingProgress,
   type TrainingResult,
+  type TrainingState,
   train,
   trainingStep,
 } from './train.ts';

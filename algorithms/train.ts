@@ -6,12 +6,14 @@ import {
   FathomError,
   mean,
   type Optimizer,
+  type OptimizerState,
   type Random,
   ScalarLog,
+  sgd,
   Tape,
   type Tensor,
 } from '../engine/index.ts';
-import type { Network, StateDict } from '../models/index.ts';
+import type { BatchCounts, Network, StateDict } from '../models/index.ts';
 import { type Evaluation, evaluate } from './evaluate.ts';
 import { type Batch, BatchSlots, sampleLosses } from './objective.ts';
 
@@ -20,14 +22,32 @@ export interface TrainingOptions {
   epochs: number;
   /** Images a step. */
   batch: number;
-  /** Adam's; its other settings are PyTorch's defaults. */
   learningRate: number;
+  /** Adam (default), with PyTorch's other settings, or descent with a momentum of 0.9. */
+  optimizer?: 'adam' | 'sgd';
   /** Stop once the validation accuracy reaches 1 - epsilon (paper section 1.1); a network that gives images has none. */
   targetAccuracy?: number;
   /** Gives the order of images in each epoch. */
   random: Random;
   onProgress?: (progress: TrainingProgress) => void;
+  /** Called after every epoch but the last with a function that takes a checkpoint. */
+  onEpoch?: (take: () => Promise<TrainingState>) => Promise<void>;
+  /** A checkpoint to go on from, with the same bits as if training had not been interrupted. */
+  resume?: TrainingState;
 }
+
+/** All that training depends on after an epoch. */
+export interface TrainingState {
+  epochs: Evaluation[];
+  best: { epoch: number; score: number; state: StateDict };
+  state: StateDict;
+  batches: BatchCounts;
+  optimizer: OptimizerState;
+  /** Of {@link TrainingOptions.random}. */
+  randomPosition: number;
+}
+
+const MOMENTUM = 0.9;
 
 export interface TrainingProgress {
   /** From 1. */
@@ -66,20 +86,29 @@ const STEPS_PER_READ = 8;
 export async function train(network: Network, task: Task, options: TrainingOptions): Promise<TrainingResult> {
   const { gpu } = network;
   const parameters = [...network.parameters.values()];
-  using optimizer = adam(gpu, parameters, { learningRate: options.learningRate });
+  const { learningRate, resume } = options;
+  using optimizer =
+    options.optimizer === 'sgd'
+      ? sgd(gpu, parameters, { learningRate, momentum: MOMENTUM })
+      : adam(gpu, parameters, { learningRate });
   const images = task.train.index.length;
   using slots = BatchSlots.of(network, task.train, Math.min(options.batch, images));
   using loop = new CapturedLoop<number, void>(gpu);
   using log = new ScalarLog(gpu, STEPS_PER_READ);
   const target = options.targetAccuracy ?? Number.POSITIVE_INFINITY;
   let reached = options.targetAccuracy === undefined;
-  const epochs: Evaluation[] = [];
-  let best: { epoch: number; score: number; state: StateDict } | undefined;
+  const epochs: Evaluation[] = [...(resume?.epochs ?? [])];
+  let best = resume?.best;
+  if (resume) {
+    network.load(resume.state, resume.batches);
+    optimizer.restore(resume.optimizer);
+    options.random.position = resume.randomPosition;
+  }
 
-  for (let epoch = 1; epoch <= options.epochs; epoch++) {
+  for (let epoch = epochs.length + 1; epoch <= options.epochs; epoch++) {
     await gpu.span('training epoch', () => pass(epoch));
     const broken = await countNonFinite(gpu, parameters);
-    if (broken.some((count) => count > 0)) throw diverged(task.name, epoch, options.learningRate);
+    if (broken.some((count) => count > 0)) throw diverged(task.name, epoch, learningRate);
     const validation = await evaluate(network, task.validation);
     epochs.push(validation);
     options.onProgress?.({
@@ -97,10 +126,22 @@ export async function train(network: Network, task: Task, options: TrainingOptio
       reached = true;
       break;
     }
+    if (epoch < options.epochs) await options.onEpoch?.(checkpoint);
   }
 
   if (best && best.epoch < epochs.length) network.load(best.state);
   return { epochs, bestEpoch: best?.epoch ?? 0, reached };
+
+  async function checkpoint(): Promise<TrainingState> {
+    return {
+      epochs: [...epochs],
+      best: best!,
+      state: await network.state(),
+      batches: network.batchCounts,
+      optimizer: await optimizer.save(),
+      randomPosition: options.random.position,
+    };
+  }
 
   /** One over the images. */
   async function pass(epoch: number): Promise<void> {
@@ -114,7 +155,7 @@ export async function train(network: Network, task: Task, options: TrainingOptio
         const losses = await log.read();
         waiting = 0;
         const loss = losses.reduce((a, b) => a + b, 0) / losses.length;
-        if (!Number.isFinite(loss)) throw diverged(task.name, epoch, options.learningRate);
+        if (!Number.isFinite(loss)) throw diverged(task.name, epoch, learningRate);
         options.onProgress?.({ epoch, epochs: options.epochs, seen, images, loss });
       }
     }

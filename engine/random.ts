@@ -61,6 +61,15 @@ export class Random {
     this.stream = stream;
   }
 
+  /** Blocks drawn so far; setting it goes on from there. */
+  get position(): number {
+    return this.#block;
+  }
+
+  set position(block: number) {
+    this.#block = block;
+  }
+
   /**
    * Sets the next `n` words aside: word 2j is output 0 and word 2j + 1 is output 1 of
    * `threefry2x32(key[0], key[1], start + j, 0)`. Whole blocks are taken, so an odd `n` skips one word.

@@ -73,7 +73,7 @@ export class Network implements Disposable {
     readonly tensors: ReadonlyMap<string, Tensor<'f32'>>,
     /** Those that are learned. */
     readonly parameters: ReadonlyMap<string, Tensor<'f32'>>,
-    private readonly batchesBefore: BatchCounts,
+    private batchesBefore: BatchCounts,
   ) {}
 
   /** Fresh weights. Each parameter has its own stream, so networks that differ in the head alone share the rest. */
@@ -128,9 +128,15 @@ export class Network implements Disposable {
     return new Map(counters.map((name) => [name, (this.batchesBefore.get(name) ?? 0n) + this.batches]));
   }
 
-  /** Overwrites the weights with those of a state dict of the same architecture. */
-  load(state: StateDict): void {
+  /**
+   * Overwrites the weights with those of a state dict of the same architecture.
+   * @param batches the counts that come with them, where these are to be taken over too
+   */
+  load(state: StateDict, batches?: BatchCounts): void {
     for (const [name, tensor] of this.tensors) this.gpu.write(tensor, state.get(name)!.data);
+    if (!batches) return;
+    this.batchesBefore = batches;
+    this.batches = 0n;
   }
 
   /**

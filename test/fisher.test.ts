@@ -1,7 +1,14 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import fc from 'fast-check';
-import { diagonalFisher, type FisherDiagonal, fisherDistance, trace } from '../algorithms/index.ts';
+import {
+  diagonalFisher,
+  type Estimator,
+  type FisherDiagonal,
+  fisherDistance,
+  fishersOf,
+  trace,
+} from '../algorithms/index.ts';
 import type { Examples } from '../data/index.ts';
 import { Gpu, Random, SampleSum, softmaxCrossEntropy, Tape } from '../engine/index.ts';
 import { chain, flattenLayer, linearLayer, Network, type StateDict } from '../models/index.ts';
@@ -170,4 +177,35 @@ test('a running sum refuses a second use of its parameter that is laid out in an
 
 test('nothing stays on the GPU', () => {
   assert.equal(gpu.liveTensors, 0);
+});
+
+test('Fishers of blocks are those of the blocks alone, and their mean is that of all samples', async () => {
+  using net = network(3);
+  const blocks = [
+    [0, 11],
+    [11, 30],
+    [30, 40],
+  ] as const;
+  for (const estimator of [
+    { name: 'empirical' },
+    { name: 'exact' },
+    { name: 'batch', size: 4 },
+  ] as Estimator[]) {
+    const parts = await fishersOf(net, set, blocks, { estimator });
+    for (const [i, [from, to]] of blocks.entries()) {
+      const alone = picked(Array.from({ length: to - from }, (_, n) => from + n));
+      assert.deepEqual(parts[i], await diagonalFisher(net, alone, { estimator }));
+    }
+    if (estimator.name === 'batch') continue;
+    const all = await diagonalFisher(net, set, { estimator });
+    const mean = new Map(
+      [...all.entries].map(([name, { shape, data }]) => {
+        const sum = data.map((_, i) =>
+          parts.reduce((total, part) => total + (part.samples / 40) * part.entries.get(name)!.data[i]!, 0),
+        );
+        return [name, { shape, data: sum }];
+      }),
+    );
+    assert.ok(difference(all, { entries: mean, samples: 40 }) < 2e-6);
+  }
 });

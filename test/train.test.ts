@@ -1,6 +1,12 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
-import { distanceMatrix, evaluate, type TrainingOptions, train } from '../algorithms/index.ts';
+import {
+  distanceMatrix,
+  evaluate,
+  type TrainingOptions,
+  type TrainingState,
+  train,
+} from '../algorithms/index.ts';
 import { type Examples, gatherImages, gatherTargets, type Task } from '../data/index.ts';
 import { FathomError, Gpu, Random, Tape } from '../engine/index.ts';
 import {
@@ -176,3 +182,25 @@ test('tasks of a trial share one initialisation, heads of unequal width their co
 test('nothing stays on the GPU', () => {
   assert.equal(gpu.liveTensors, 0);
 });
+
+for (const optimizer of ['adam', 'sgd'] as const) {
+  test(`training goes on from a checkpoint with the same bits, ${optimizer}`, async () => {
+    const settings = () => options({ optimizer, learningRate: 0.01 });
+    using whole = Network.initialise(gpu, tinyNet(4), new Random(1));
+    const uninterrupted = await train(whole, task, settings());
+    let saved: TrainingState | undefined;
+    using cut = Network.initialise(gpu, tinyNet(4), new Random(1));
+    const stopped = train(cut, task, {
+      ...settings(),
+      async onEpoch(take) {
+        if (saved) throw new Error('killed');
+        saved = await take();
+      },
+    });
+    await assert.rejects(stopped, /killed/);
+    using resumed = Network.initialise(gpu, tinyNet(4), new Random(7));
+    const result = await train(resumed, task, { ...settings(), resume: saved });
+    assert.deepEqual(result, uninterrupted);
+    assert.deepEqual(await resumed.state(), await whole.state());
+  });
+}
