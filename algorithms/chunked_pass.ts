@@ -5,8 +5,8 @@ import type { Pass } from './estimators.ts';
 import type { BatchSlots } from './objective.ts';
 
 /**
- * Adds a pass over a network to running sums, in evaluation mode, chunk by chunk. A chunk as large as one before is a
- * replay of it.
+ * Adds a pass over a network, whose parameters do not change meanwhile, to running sums, in evaluation mode, chunk by
+ * chunk. A chunk as large as one before is a replay of it.
  */
 export class ChunkedPass implements Disposable {
   private readonly loop: CapturedLoop<number, void>;
@@ -20,7 +20,7 @@ export class ChunkedPass implements Disposable {
     private readonly sums: SampleSums,
   ) {
     const { gpu } = network;
-    this.loop = new CapturedLoop(gpu);
+    this.loop = new CapturedLoop(gpu, network.parameters.values());
     this.given = pass.host && gpu.empty([slots.most, pass.host.size], 'f32');
   }
 

@@ -16,6 +16,7 @@ import {
   sgd,
   sizeOf,
   Tape,
+  type Tensor,
 } from '../engine/index.ts';
 import { type Architecture, cnn, mlp, Network, resnet18 } from '../models/index.ts';
 import type { Case } from './measure.ts';
@@ -119,18 +120,19 @@ function networkCases(architecture: Architecture, batch: number): Case[] {
       prepare(gpu) {
         const { parameters, losses } = setUp(gpu, architecture, batch);
         const sums = new SampleSums(gpu, parameters, 'square');
-        return captured(gpu, () => {
+        const pass = () => {
           const tape = new Tape(gpu).watch(parameters);
           tape.accumulate(losses(tape), sums);
-        });
+        };
+        return captured(gpu, pass, parameters);
       },
     },
   ];
 }
 
 /** Runs a body as training and Fisher passes do: captured the first time, replayed from then on. */
-function captured(gpu: Gpu, body: () => unknown): () => void {
-  const loop = new CapturedLoop<string, unknown>(gpu);
+function captured(gpu: Gpu, body: () => unknown, constants: Iterable<Tensor> = []): () => void {
+  const loop = new CapturedLoop<string, unknown>(gpu, constants);
   return () => void loop.run('step', body);
 }
 

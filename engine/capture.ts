@@ -25,12 +25,17 @@ interface Encoded {
   grid: Grid;
 }
 
+/** What is made of a larger tensor is made anew in every replay: its time is small beside that of using it. */
+const MOST_KEPT_BYTES = 2 ** 18;
+
 /** The dispatches of a captured body, in order, with what the host does in between. */
 export class Recording {
   /** Buffers made or taken over for it: nobody but captures may use them. */
   readonly buffers = new Set<PooledBuffer>();
   /** Set while something runs that is not to be noted. */
   aside = false;
+  /** What was made once for all replays, by what it was made of. */
+  readonly made = new Map<string, Tensor<'f32'>>();
   private readonly steps: Step[] = [];
   private readonly acts: (() => void)[] = [];
   private readonly moves: { from: PooledBuffer; to: PooledBuffer }[] = [];
@@ -38,6 +43,15 @@ export class Recording {
   private readonly varying = new Set<number>();
   private uniforms: { buffer: GPUBuffer; bytes: ArrayBuffer } | undefined;
   private encoded: Encoded[] | undefined;
+
+  /** @param constants what has the same values in every replay */
+  constructor(private readonly constants: ReadonlySet<Tensor>) {}
+
+  /** Whether what is made of these may be kept from replay to replay; without any constants nothing is. */
+  mayKeep(sources: readonly Tensor[]): boolean {
+    const small = ({ bytes }: Tensor) => bytes <= MOST_KEPT_BYTES;
+    return this.constants.size > 0 && sources.every((tensor) => this.constants.has(tensor) && small(tensor));
+  }
 
   /** Notes a dispatch. `written` holds its parameters, and is copied. */
   note(step: Omit<Step, 'view'>, written: DataView): void {
@@ -80,6 +94,7 @@ export class Recording {
   }
 
   destroy(): void {
+    for (const tensor of this.made.values()) tensor.dispose();
     this.uniforms?.buffer.destroy();
   }
 
@@ -163,14 +178,21 @@ export class Capture<T> implements Disposable {
 /** A body that is captured once for each key it is run with, such as a batch size, and replayed where that comes again. */
 export class CapturedLoop<K, T> implements Disposable {
   private readonly captures = new Map<K, Capture<T>>();
+  private readonly constants: ReadonlySet<Tensor>;
 
-  constructor(private readonly gpu: Gpu) {}
+  /** @param constants tensors whose values do not change between the runs */
+  constructor(
+    private readonly gpu: Gpu,
+    constants: Iterable<Tensor> = [],
+  ) {
+    this.constants = new Set(constants);
+  }
 
   /** Runs `body`, which must be the same for the same key. Its result is good until the next run with that key. */
   run(key: K, body: () => T): T {
     const known = this.captures.get(key);
     if (known) known.run();
-    const capture = known ?? this.gpu.capture(body);
+    const capture = known ?? this.gpu.capture(body, this.constants);
     this.captures.set(key, capture);
     return capture.result;
   }

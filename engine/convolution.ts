@@ -23,6 +23,18 @@ export interface ConvGeometry extends PatchGeometry {
   outChannels: number;
   /** Set where the pixels of the one line are the samples. */
   isLine?: boolean;
+  /** Of a linear layer over images as they lie in memory: their pixels. Its weights are by channel and pixel. */
+  imagePixels?: number;
+}
+
+/** What is done to a result as it is stored. */
+export interface Epilogue {
+  /** Added, one entry a channel. */
+  bias?: F32;
+  /** Rectifies the sum. */
+  relu?: boolean;
+  /** Of the result's shape: where it is not positive, the result is zero. */
+  mask?: F32;
 }
 
 /** How patches are taken from an image; see shaders/patches.wgsl. */
@@ -47,16 +59,17 @@ type F32 = Tensor<'f32'>;
 type WeightSum = 'plain' | 'fisher' | 'squared';
 
 /** Y = conv(X, W). Shapes as in {@link ConvGeometry}; `y` is written. */
-export function convolve(x: F32, weights: F32, y: F32, g: ConvGeometry): void {
+export function convolve(x: F32, weights: F32, y: F32, g: ConvGeometry, epilogue: Epilogue = {}): void {
   const shape = { ...g, columns: g.outChannels, channels: g.inChannels };
-  gemm(x, weights, y, shape, g);
+  gemm(x, weights, y, shape, g, epilogue);
 }
 
 /**
  * dX = the transposed convolution of dY by W: for each phase of the stride, a convolution of dY with the taps that its
  * pixels meet, flipped.
+ * @param mask see {@link Epilogue}
  */
-export function convolveTransposed(dy: F32, weights: F32, dx: F32, g: ConvGeometry): void {
+export function convolveTransposed(dy: F32, weights: F32, dx: F32, g: ConvGeometry, mask?: F32): void {
   const step = g.stride / gcd(g.stride, g.dilation);
   for (let y = 0; y < Math.min(g.stride, g.height); y++) {
     for (let x = 0; x < Math.min(g.stride, g.width); x++) {
@@ -81,7 +94,7 @@ export function convolveTransposed(dy: F32, weights: F32, dx: F32, g: ConvGeomet
         isLine: g.isLine,
         flipped: { step, lastY: down.last, lastX: across.last, y, x },
       };
-      gemm(dy, weights, dx, shape, g);
+      gemm(dy, weights, dx, shape, g, { mask });
     }
   }
 }
@@ -108,7 +121,14 @@ interface GemmShape extends PatchGeometry {
   flipped?: { step: number; lastY: number; lastX: number; y: number; x: number };
 }
 
-function gemm(source: F32, weights: F32, result: F32, shape: GemmShape, g: ConvGeometry): void {
+function gemm(
+  source: F32,
+  weights: F32,
+  result: F32,
+  shape: GemmShape,
+  g: ConvGeometry,
+  { bias, relu, mask }: Epilogue,
+): void {
   const { gpu } = source;
   const strided = shape.flipped !== undefined && g.stride > 1;
   gpu.scope(() => {
@@ -136,9 +156,11 @@ function gemm(source: F32, weights: F32, result: F32, shape: GemmShape, g: ConvG
         ...familyConditions(plan),
       };
       const parts = plan.splits > 1 ? gpu.empty([plan.splits, rows, shape.columns], 'f32') : undefined;
+      const epilogue = { bias, relu, mask: mask && run.of(mask) };
+      const own = parts ? {} : epilogue;
       gpu.dispatch(
-        gpu.kernel(kernelOf(plan), conditions),
-        { image: run.of(source), weights: packed, result: parts ?? run.of(result) },
+        gpu.kernel(kernelOf(plan), { ...conditions, ...epilogueConditions(own) }),
+        { image: run.of(source), weights: packed, result: parts ?? run.of(result), ...tensorsOf(own) },
         {
           ...patchParams({ ...shape, ...run.size }, shape.channels, vec4),
           ...(strided && {
@@ -162,10 +184,18 @@ function gemm(source: F32, weights: F32, result: F32, shape: GemmShape, g: ConvG
         plan.workgroups,
       );
       packed.dispose();
-      if (parts) addPartials(parts, run.of(result), plan.splits);
+      if (parts) addPartials(parts, run.of(result), plan.splits, epilogue);
       parts?.dispose();
     }
   });
+}
+
+function epilogueConditions({ bias, relu = false, mask }: Epilogue): Record<string, boolean> {
+  return { BIAS: bias !== undefined, RECTIFY: relu, MASKED: mask !== undefined };
+}
+
+function tensorsOf({ bias, mask }: Epilogue): Record<string, F32> {
+  return { ...(bias && { bias }), ...(mask && { mask }) };
 }
 
 /** What the four rows of a block are in shaders/pack_weights.wgsl, where they are not four consecutive k. */
@@ -181,42 +211,47 @@ function kernelOf({ family, direct }: GemmPlan): ShaderName {
 function packWeights(weights: F32, plan: GemmPlan, shape: GemmShape, g: ConvGeometry) {
   const { gpu } = weights;
   const vec4 = shape.channels % 4 === 0;
-  const { kernelHeight, kernelWidth, flipped } = shape;
-  const kernelSize = g.kernelHeight * g.kernelWidth;
+  const { kernelHeight, flipped } = shape;
+  const { imagePixels = 1 } = g;
+  const imageColumns = flipped !== undefined && imagePixels > 1;
+  // Pixels of images are taken as taps of a kernel as large.
+  const taps = flipped ? 1 : imagePixels;
+  const kernelWidth = shape.kernelWidth * taps;
+  const kernelSize = g.kernelHeight * g.kernelWidth * imagePixels;
+  const inChannels = g.inChannels / imagePixels;
   const [steps, blocks] = plan.direct
     ? vec4
       ? [(kernelHeight * shape.channels) / 4, kernelWidth]
       : [kernelHeight * shape.channels, Math.ceil(kernelWidth / 4)]
     : [stepsOf(shape, shape.channels), 1];
   // A phase may have no taps; a binding must still hold a block.
-  const packed = gpu.empty(
-    [plan.columnTiles, Math.max(1, steps), plan.tileColumns, Math.max(1, blocks), 16],
-    'f32',
-  );
-  if (steps === 0) return { packed, steps };
-  const count = packed.size / 4;
-  gpu.dispatch(
-    gpu.kernel('pack_weights'),
-    { weights, packed },
-    {
-      count,
-      steps,
-      tile_columns: plan.tileColumns,
-      depth: shape.channels,
-      columns: shape.columns,
-      rows_of: plan.direct ? (vec4 ? CHANNELS_OF_LINE : TAPS_OF_LINE) : 0,
-      depth_stride: flipped ? g.inChannels * kernelSize : kernelSize,
-      column_stride: flipped ? kernelSize : g.inChannels * kernelSize,
-      kernel_height: kernelHeight,
-      kernel_width: kernelWidth,
-      blocks,
-      weights_width: g.kernelWidth,
-      tap_step: flipped ? -flipped.step : 1,
-      first_y: flipped?.lastY ?? 0,
-      first_x: flipped?.lastX ?? 0,
-    },
-    Math.ceil(count / 64),
-  );
+  const size = [plan.columnTiles, Math.max(1, steps), plan.tileColumns, Math.max(1, blocks), 16];
+  if (steps === 0) return { packed: gpu.empty(size, 'f32'), steps };
+  const count = sizeOf(size) / 4;
+  const params = {
+    count,
+    steps,
+    tile_columns: plan.tileColumns,
+    depth: shape.channels / taps,
+    columns: shape.columns,
+    rows_of: plan.direct ? (vec4 ? CHANNELS_OF_LINE : TAPS_OF_LINE) : 0,
+    depth_stride: flipped ? inChannels * kernelSize : kernelSize,
+    column_stride: flipped ? kernelSize : inChannels * kernelSize,
+    kernel_height: kernelHeight,
+    kernel_width: kernelWidth,
+    blocks,
+    weights_width: g.kernelWidth * taps,
+    tap_step: flipped ? -flipped.step : 1,
+    first_y: flipped?.lastY ?? 0,
+    first_x: flipped?.lastX ?? 0,
+    ...(imageColumns && { image_channels: inChannels }),
+  };
+  const packed = gpu.once(`packed ${Object.values(params)}`, [weights], () => {
+    const made = gpu.empty(size, 'f32');
+    const kernel = gpu.kernel('pack_weights', { IMAGE_COLUMNS: imageColumns });
+    gpu.dispatch(kernel, { weights, packed: made }, params, Math.ceil(count / 64));
+    return made;
+  });
   return { packed, steps };
 }
 
@@ -300,8 +335,10 @@ function packedShape(g: ConvGeometry): [number, number] {
 function unpackWeightGradients(packed: F32, shape: readonly number[], g: ConvGeometry): F32 {
   const { gpu } = packed;
   const result = gpu.empty(shape, 'f32');
-  const taps = g.kernelHeight * g.kernelWidth;
-  const depth = taps * g.inChannels;
+  const { imagePixels = 1 } = g;
+  const taps = g.kernelHeight * g.kernelWidth * imagePixels;
+  const inChannels = g.inChannels / imagePixels;
+  const depth = taps * inChannels;
   const results = result.size / (depth * g.outChannels);
   const count = results * depth * Math.ceil(g.outChannels / 4);
   gpu.dispatch(
@@ -311,7 +348,7 @@ function unpackWeightGradients(packed: F32, shape: readonly number[], g: ConvGeo
       count,
       chunks: packed.shape[0]! / results,
       rows: packed.shape[1]!,
-      in_channels: g.inChannels,
+      in_channels: inChannels,
       out_channels: g.outChannels,
       taps,
     },
@@ -321,12 +358,13 @@ function unpackWeightGradients(packed: F32, shape: readonly number[], g: ConvGeo
 }
 
 /** result = the sum of `chunks` partial results, in order. */
-export function addPartials(partial: F32, result: F32, chunks: number): void {
+export function addPartials(partial: F32, result: F32, chunks: number, epilogue: Epilogue = {}): void {
   const { gpu } = partial;
+  const { bias } = epilogue;
   gpu.dispatch(
-    gpu.kernel('partial_sum'),
-    { partial, result },
-    { size: result.size, chunks, scale: 1 },
+    gpu.kernel('partial_sum', epilogueConditions(epilogue)),
+    { partial, result, ...tensorsOf(epilogue) },
+    { size: result.size, chunks, scale: 1, ...(bias && { columns: bias.size }) },
     Math.ceil(result.size / 64),
   );
 }

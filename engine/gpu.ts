@@ -275,12 +275,13 @@ export class Gpu {
    * Runs `body` once and notes its dispatches, so that they can be run again. Its tensors are freed as in
    * {@link scope}, those it returns with the capture; until then their buffers serve captures alone. What changes from
    * run to run goes through functions in the parameters of a dispatch and {@link eachRun}.
+   * @param constants tensors whose values do not change from run to run
    * @throws FathomError `not-capturable` where `body` writes, reads, waits or captures
    */
-  capture<T>(body: () => T): Capture<T> {
+  capture<T>(body: () => T, constants: ReadonlySet<Tensor> = new Set()): Capture<T> {
     this.throwFailure();
     if (this.recording) throw notCapturable('Another was asked for', 'Make one after the other');
-    const recording = new Recording();
+    const recording = new Recording(constants);
     const held = new Set<Tensor>();
     this.recording = recording;
     this.scopes.push(held);
@@ -291,7 +292,7 @@ export class Gpu {
       return new Capture(this, recording, result, held);
     } catch (error) {
       for (const tensor of held) tensor.dispose();
-      this.pool.free(recording.buffers);
+      this.free(recording);
       throw error;
     } finally {
       this.scopes.pop();
@@ -309,6 +310,21 @@ export class Gpu {
     } finally {
       recording.aside = false;
     }
+  }
+
+  /**
+   * What `make` makes of `sources` alone, in the caller's scope. A capture to which they are constant keeps it for all
+   * its runs.
+   * @param key tells apart what is made of the same sources
+   */
+  once(key: string, sources: readonly Tensor[], make: () => Tensor<'f32'>): Tensor<'f32'> {
+    const { noting } = this;
+    if (!noting?.mayKeep(sources)) return make();
+    const places = sources.map(({ pooled, offset }) => `${pooled.id}+${offset}`);
+    const known = noting.made.get(`${key} ${places}`);
+    const made = known ?? this.keep(this.aside(make));
+    noting.made.set(`${key} ${places}`, made);
+    return made.reshape(made.shape);
   }
 
   /**

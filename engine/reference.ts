@@ -129,6 +129,19 @@ export const reference = {
     };
   },
 
+  /** Inputs: x [samples, in] or images, taken as if flattened, and weights [out, in]. */
+  linear(): ReferenceOp {
+    const [rows, flat] = [convolutionReference.linear(), reference.flatten()];
+    return {
+      forward: (x, w) => rows.forward(x!.shape.length === 4 ? flat.forward(x!) : x!, w!),
+      gradient([x, w], upstream) {
+        if (x!.shape.length !== 4) return rows.gradient([x!, w!], upstream);
+        const [dx, dw] = rows.gradient([flat.forward(x!), w!], upstream);
+        return [flat.gradient([x!], dx!)[0]!, dw!];
+      },
+    };
+  },
+
   /** Input: x [samples, channels * height * width]; the inverse of flatten. */
   unflatten([height, width, channels]: readonly [number, number, number]): ReferenceOp {
     const pixels = height * width;

@@ -7,20 +7,30 @@ import type { Tensor } from './tensor.ts';
 
 /** How an op hands a gradient on to its inputs. `upstream` has the output's shape. */
 export interface Rule {
-  /** Gradient for input `i`, summed over the batch where the input is a parameter. */
-  gradient(i: number, upstream: Tensor<'f32'>): Tensor<'f32'>;
+  /**
+   * Gradient for input `i`, summed over the batch where the input is a parameter.
+   * @param masked of a rectifier: whether `upstream` is zero already wherever the output is not positive
+   */
+  gradient(i: number, upstream: Tensor<'f32'>, masked?: boolean): Tensor<'f32'>;
+  /** Set for a rectifier: whose input gets no gradient where the output is not positive, and else all of it. */
+  rectifies?: boolean;
+  /** The gradient for input 0, zero wherever that is not positive: for inputs that a rectifier gave. */
+  maskedGradient?(upstream: Tensor<'f32'>): Tensor<'f32'>;
   /** Per-sample rules by input position; an input without one can be no parameter of a Fisher. */
   parameters?: Readonly<Record<number, ParameterRule>>;
   /** Set where a sample's output depends on other samples too: what to tell who asks for a sample's own gradient. */
   mixesSamples?: ErrorParts;
 }
 
-/** What an op does with one sample's gradient by a parameter at a time; samples are the first axis of `upstream`. */
+/**
+ * What an op does with one sample's gradient by a parameter at a time; samples are the first axis of `upstream`, and
+ * `masked` is as in {@link Rule.gradient}.
+ */
 export interface ParameterRule {
   /** Explicit per-sample gradients, [samples, ...shape of the parameter]. */
-  perSample(upstream: Tensor<'f32'>): Tensor<'f32'>;
+  perSample(upstream: Tensor<'f32'>, masked?: boolean): Tensor<'f32'>;
   /** Adds each sample's gradient, or its square, to a running sum, without storing it. */
-  accumulate(upstream: Tensor<'f32'>, sum: SampleSum): void;
+  accumulate(upstream: Tensor<'f32'>, sum: SampleSum, masked?: boolean): void;
 }
 
 /** An op that was run: what the tape keeps of it. */
@@ -28,6 +38,7 @@ export interface Operation {
   /** Its name, also in {@link reference}. */
   readonly op: string;
   readonly inputs: readonly Tensor[];
+  /** Holds no values of its own where the kernel went on to what the next operation gives, such as a bias. */
   readonly output: Tensor<'f32'>;
   readonly rule: Rule;
   /** What the op was given beside its inputs, as its reference takes it. */
@@ -70,8 +81,8 @@ export class Tape {
   gradients(output: Tensor<'f32'>, parameters: readonly Tensor<'f32'>[]): Tensor<'f32'>[] {
     return this.gpu.scope(() => {
       const results = new Map<Tensor, Tensor<'f32'>>();
-      this.walk(output, parameters, undefined, (operation, i, parameter, upstream) => {
-        const term = gradientOf(operation, i, upstream);
+      this.walk(output, parameters, undefined, ({ operation, i, upstream, masked }, parameter) => {
+        const term = gradientOf(operation, i, upstream, masked);
         const before = results.get(parameter);
         results.set(parameter, before ? replace(before, term) : term);
       });
@@ -88,8 +99,8 @@ export class Tape {
     this.requireSeparateSamples(losses);
     return this.gpu.scope(() => {
       const results = new Map<Tensor, Tensor<'f32'>>();
-      this.walk(losses, parameters, undefined, (operation, i, parameter, upstream) => {
-        const term = parameterRule(operation, i).perSample(upstream);
+      this.walk(losses, parameters, undefined, ({ operation, i, upstream, masked }, parameter) => {
+        const term = parameterRule(operation, i).perSample(upstream, masked);
         const before = results.get(parameter);
         results.set(parameter, before ? replace(before, term) : term);
       });
@@ -128,36 +139,46 @@ export class Tape {
     this.requireSeparateSamples(output);
     this.gpu.scope(() => {
       const seen = new Set<Tensor>();
-      this.walk(output, sums.parameters, upstream, (operation, i, parameter, gradient) => {
+      this.walk(output, sums.parameters, upstream, ({ operation, i, ...use }, parameter) => {
         if (seen.has(parameter) && sums.summand === 'square') throw sharedParameter(operation.op, parameter);
         seen.add(parameter);
-        parameterRule(operation, i).accumulate(gradient, sums.of(parameter)!);
+        parameterRule(operation, i).accumulate(use.upstream, sums.of(parameter)!, use.masked);
       });
     });
     sums.advance(output.shape[0]!);
   }
 
-  /** Takes gradients back from `output`; `visit` gets each use of a parameter with the gradient that reaches it. */
+  /** Takes gradients back from `output`; `visit` gets each use of a parameter. */
   private walk(
     output: Tensor<'f32'>,
     parameters: readonly Tensor<'f32'>[],
     seed: Tensor<'f32'> | undefined,
-    visit: (operation: Operation, i: number, parameter: Tensor<'f32'>, upstream: Tensor<'f32'>) => void,
+    visit: (use: Use, parameter: Tensor<'f32'>) => void,
   ): void {
+    const { gpu, operations } = this;
     const wanted = new Set<Tensor>(parameters);
     const downstream = this.outputsFrom(wanted);
-    const first = seed ? seed.reshape(output.shape) : fill(this.gpu, output.shape, 1);
-    const upstreams = new Map<Tensor, Tensor<'f32'>>([[output, first]]);
-    for (const operation of this.operations.toReversed()) {
+    const ones = () => gpu.once(`ones ${output.shape}`, [], () => fill(gpu, output.shape, 1));
+    const upstreams = new Map<Tensor, Tensor<'f32'>>([[output, seed ? seed.reshape(output.shape) : ones()]]);
+    const rectified = new Set<Tensor>(
+      operations.flatMap(({ rule, output }) => (rule.rectifies ? output : [])),
+    );
+    /** Rectifiers' outputs all of whose gradients so far are zero where they are not positive. */
+    const masked = new Set<Tensor>();
+    for (const operation of operations.toReversed()) {
       const upstream = upstreams.get(operation.output);
       if (!upstream) continue;
       upstreams.delete(operation.output);
+      const use = { operation, upstream, masked: masked.has(operation.output) };
       for (const [i, input] of operation.inputs.entries()) {
-        if (wanted.has(input)) visit(operation, i, input as Tensor<'f32'>, upstream);
+        if (wanted.has(input)) visit({ ...use, i }, input as Tensor<'f32'>);
         if (downstream.has(input)) {
-          const term = gradientOf(operation, i, upstream);
+          const masks = i === 0 && rectified.has(input) && operation.rule.maskedGradient;
+          const term = masks ? masks(upstream) : gradientOf(operation, i, upstream, use.masked);
           const before = upstreams.get(input);
           upstreams.set(input, before ? replace(before, term) : term);
+          if (!masks) masked.delete(input);
+          else if (!before) masked.add(input);
         }
       }
       upstream.dispose();
@@ -186,9 +207,17 @@ export class Tape {
   }
 }
 
+/** A use of a parameter as input `i`, with the gradient that reaches it. */
+interface Use {
+  operation: Operation;
+  i: number;
+  upstream: Tensor<'f32'>;
+  masked: boolean;
+}
+
 /** What a rule gives, in a handle of its own: a rule may hand the upstream on as it is. */
-function gradientOf({ rule }: Operation, i: number, upstream: Tensor<'f32'>): Tensor<'f32'> {
-  const gradient = rule.gradient(i, upstream);
+function gradientOf({ rule }: Operation, i: number, upstream: Tensor<'f32'>, masked: boolean): Tensor<'f32'> {
+  const gradient = rule.gradient(i, upstream, masked);
   return gradient === upstream ? upstream.reshape(upstream.shape) : gradient;
 }
 

@@ -1,7 +1,6 @@
 import {
   conv2dLayer,
   convTranspose2dLayer,
-  flattenLayer,
   linearLayer,
   reluLayer,
   sigmoidLayer,
@@ -23,7 +22,6 @@ export function taskonomyFc(size: number): Architecture {
     classes: 0,
     target: [size, size, 3],
     module: chain(
-      flattenLayer(),
       ['fc1', linearLayer(values, 512, { relu: true })],
       ['fc2', linearLayer(512, 128, { relu: true })],
       ['fc3', linearLayer(128, 512, { relu: true })],
@@ -56,7 +54,6 @@ export function taskonomyConv(size: number): Architecture {
       ['conv1', down(3, 16)],
       ['conv2', down(16, 32)],
       ['conv3', down(32, 64)],
-      flattenLayer(),
       ['fc1', linearLayer(values, 128, { relu: true })],
       ['fc2', linearLayer(128, values, { relu: true })],
       unflattenLayer([reduced, reduced, 64]),

@@ -1,5 +1,5 @@
 import { FathomError } from '../engine/index.ts';
-import { conv2dLayer, flattenLayer, linearLayer } from './layers.ts';
+import { conv2dLayer, linearLayer } from './layers.ts';
 import { chain, type Module } from './module.ts';
 import { type Architecture, withTaskHead } from './network.ts';
 
@@ -7,7 +7,6 @@ function small(classes: number): Module {
   return chain(
     ['conv1', conv2dLayer({ in: 1, out: 8, kernel: 5, padding: 2, pool: 2, relu: true })],
     ['conv2', conv2dLayer({ in: 8, out: 16, kernel: 5, padding: 2, pool: 2, relu: true })],
-    flattenLayer(),
     ['fc', linearLayer(784, classes)],
   );
 }
@@ -57,7 +56,6 @@ export function cnn3(classes: number, input: Architecture['input'] = [32, 32, 3]
       ['conv1', block(channels, 16)],
       ['conv2', block(16, 32)],
       ['conv3', block(32, 64)],
-      flattenLayer(),
       ['fc', linearLayer(64 * reduced(height) * reduced(width), classes)],
     ),
     head: ['fc.weight', 'fc.bias'],
@@ -71,7 +69,6 @@ export function mlp(classes = 10): Architecture {
     input: [28, 28, 1],
     classes,
     module: chain(
-      flattenLayer(),
       ['fc1', linearLayer(784, 256, { relu: true })],
       ['fc2', linearLayer(256, 128, { relu: true })],
       ['fc3', linearLayer(128, classes)],

@@ -4,7 +4,6 @@ import {
   batchNorm,
   batchNormTraining,
   bias,
-  biasRelu,
   conv2d,
   convTranspose2d,
   dropout,
@@ -54,14 +53,15 @@ export interface Conv2dLayer {
 export function conv2dLayer(layer: Conv2dLayer): Module {
   const { in: inChannels, out, kernel, groups = 1, bias: biased = true, initialise } = layer;
   const { stride = 1, padding = 0, dilation = 1, relu: rectified, pool } = layer;
-  const addBias = rectified ? biasRelu : bias;
   const shape = [out, inChannels / groups, kernel, kernel];
   return {
     tensors: weightAndBias(shape, out, biased, initialise),
     apply(call, x) {
-      const full = conv2d(call.tape, x, call.tensor('weight'), { stride, padding, dilation, groups });
-      const y = pool ? maxpool2d(call.tape, full, { kernel: pool }) : full;
-      return biased ? addBias(call.tape, y, call.tensor('bias')) : y;
+      const { tape } = call;
+      const options = { stride, padding, dilation, groups };
+      const after = biased ? { bias: call.tensor('bias'), relu: rectified ?? false } : undefined;
+      const y = conv2d(tape, x, call.tensor('weight'), options, pool ? undefined : after);
+      return pool ? maxpool2d(tape, y, { kernel: pool }, after) : y;
     },
   };
 }
@@ -96,16 +96,19 @@ export function convTranspose2dLayer(layer: ConvTranspose2dLayer): Module {
   };
 }
 
-/** Fully connected: `weight` [out, in] and `bias` [out]. `initialise` and `relu` as in {@link Conv2dLayer}. */
+/**
+ * Fully connected: `weight` [out, in] and `bias` [out]. `initialise` and `relu` as in {@link Conv2dLayer}. It takes rows,
+ * or images as if flattened.
+ */
 export function linearLayer(
   inFeatures: number,
   outFeatures: number,
   options: Pick<Conv2dLayer, 'initialise' | 'relu'> = {},
 ): Module {
-  const addBias = options.relu ? biasRelu : bias;
+  const { initialise, relu = false } = options;
   return {
-    tensors: weightAndBias([outFeatures, inFeatures], outFeatures, true, options.initialise),
-    apply: (call, x) => addBias(call.tape, linear(call.tape, x, call.tensor('weight')), call.tensor('bias')),
+    tensors: weightAndBias([outFeatures, inFeatures], outFeatures, true, initialise),
+    apply: (call, x) => linear(call.tape, x, call.tensor('weight'), { bias: call.tensor('bias'), relu }),
   };
 }
 

@@ -4,7 +4,6 @@ import {
   batchNormLayer,
   conv2dLayer,
   dropoutLayer,
-  flattenLayer,
   linearLayer,
   maxpoolLayer,
   reluLayer,
@@ -63,8 +62,8 @@ export function vgg16Bn({ classes, stem }: NetworkOptions): Architecture {
   );
   const rest: Part[] =
     stem === 'cifar'
-      ? [flattenLayer(), ['classifier', linear(512, classes)]]
-      : [adaptiveAvgpoolLayer(7), flattenLayer(), ['classifier', classifier]];
+      ? [['classifier', linear(512, classes)]]
+      : [adaptiveAvgpoolLayer(7), ['classifier', classifier]];
   const head = stem === 'cifar' ? 'classifier' : 'classifier.6';
   return {
     name: 'vgg16_bn',

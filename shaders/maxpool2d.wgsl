@@ -1,5 +1,6 @@
 // Y[n, oy, ox, c] = max over (ky, kx) of X[n, oy * stride - padding + ky, ox * stride - padding + kx, c], taps
 // outside the image left out; winner[...] = ky * kernel + kx of the first maximum, as in PyTorch.
+// BIAS is added to the maximum, then RECTIFY takes max(sum, 0) and keeps NaN.
 // PAIRS: kernel and stride 2 without padding, spelled out.
 // Dispatch: one invocation an output element (or vec4).
 import package::dispatch::linear_index;
@@ -8,6 +9,7 @@ import package::pooling::{params, Value, Index};
 @group(0) @binding(1) var<storage, read> image: array<Value>;
 @group(0) @binding(2) var<storage, read_write> result: array<Value>;
 @group(0) @binding(3) var<storage, read_write> winner: array<Index>;
+@if(BIAS) @group(0) @binding(4) var<storage, read> bias: array<Value>;
 
 /// By the bits: comparisons with NaN come out either way on some adapters.
 @if(CHANNELS_VEC4) fn is_nan(x: vec4f) -> vec4<bool> {
@@ -30,6 +32,14 @@ fn larger(best: Best, value: Value, tap: u32, first: bool, ok: bool) -> Best {
   return Best(select(best.value, value, better), select(best.index, Index(tap), better));
 }
 
+fn store(i: u32, c: u32, best: Best) {
+  var value = best.value;
+  @if(BIAS) { value += bias[c]; }
+  @if(RECTIFY) { value = select(value, Value(), value < Value()); }
+  result[i] = value;
+  winner[i] = best.index;
+}
+
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let i = linear_index(id, groups);
@@ -45,8 +55,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     best = larger(best, image[at + params.channels], 1u, false, true);
     best = larger(best, image[below], 2u, false, true);
     best = larger(best, image[below + params.channels], 3u, false, true);
-    result[i] = best.value;
-    winner[i] = best.index;
+    store(i, c, best);
   }
   @if(!PAIRS) {
     let x = (pixel % params.out_width) * params.stride - params.padding;
@@ -64,7 +73,6 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
       best = larger(best, value, tap, !found, ok);
       found = found | ok;
     }
-    result[i] = best.value;
-    winner[i] = best.index;
+    store(i, c, best);
   }
 }

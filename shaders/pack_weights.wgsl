@@ -8,6 +8,8 @@
 // Its weight is at channel * depth_stride + column * column_stride + that of the tap (first + tap_step * (ky, kx)):
 //   forward:        channels are in, columns out, taps from (0, 0) on
 //   input gradient: channels are out, columns in, and the taps of one phase of the stride from the last one back
+// IMAGE_COLUMNS: columns are the pixels and channels of an image, weights by channel and pixel (a linear layer's input
+// gradient).
 // Dispatch: one invocation a vec4 of `packed`.
 import package::dispatch::linear_index;
 
@@ -27,6 +29,7 @@ struct Params {
   tap_step: u32,
   first_y: u32,
   first_x: u32,
+  @if(IMAGE_COLUMNS) image_channels: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -51,9 +54,16 @@ fn source(s: u32, b: u32, i: u32) -> Source {
   return Source(at.ky, 4u * b + i, at.channel);
 }
 
+fn column_at(column: u32) -> u32 {
+  @if(!IMAGE_COLUMNS) return column * params.column_stride;
+  @if(IMAGE_COLUMNS) {
+    return (column % params.image_channels) * params.column_stride + column / params.image_channels;
+  }
+}
+
 fn element(at: u32, column: u32, ok: bool) -> f32 {
   let inside = ok & (column < params.columns);
-  return select(0.0, weights[select(0u, at + column * params.column_stride, inside)], inside);
+  return select(0.0, weights[select(0u, at + column_at(column), inside)], inside);
 }
 
 @compute @workgroup_size(64)

@@ -16,6 +16,7 @@ import {
   CapturedLoop,
   fill,
   Gpu,
+  linear,
   type Optimizer,
   Profiler,
   Random,
@@ -195,6 +196,28 @@ test('training with a ragged last batch has the bits of an eager loop', async ()
     }
   }
   assert.deepEqual(await replayed.state(), await eager.state());
+});
+
+test('what is made of constants is made once, and serves all replays until the capture is disposed', async () => {
+  const before = gpu.liveTensors;
+  const [x, w] = [gpu.empty([4, 6], 'f32'), gpu.tensor(new Random(2).normal(18), [3, 6])];
+  const body = () => linear(new Tape(gpu), x, w);
+  {
+    using fresh = gpu.capture(body);
+    using kept = gpu.capture(body, new Set([w]));
+    const ran = (capture: { run(): void }) => {
+      const { dispatches } = gpu.stats;
+      capture.run();
+      return gpu.stats.dispatches - dispatches;
+    };
+    for (const seed of [3, 4]) {
+      gpu.write(x, new Random(seed).normal(24));
+      assert.equal(ran(kept), ran(fresh) - 1);
+      assert.deepEqual(await kept.result.read(), await fresh.result.read());
+    }
+  }
+  for (const tensor of [x, w]) tensor.dispose();
+  assert.equal(gpu.liveTensors, before);
 });
 
 test('after the second step no buffer and no bind group is made, and a step is one submit', async () => {

@@ -4,10 +4,8 @@ import {
   chain,
   cnn,
   conv2dLayer,
-  flattenLayer,
   initialState,
   linearLayer,
-  reluLayer,
   resnet18,
 } from '../../models/index.ts';
 
@@ -58,11 +56,8 @@ export function poolFree(): Architecture {
     input: [28, 28, 1],
     classes: 10,
     module: chain(
-      ['conv1', conv2dLayer({ in: 1, out: 8, kernel: 5, padding: 2, stride: 2 })],
-      reluLayer(),
-      ['conv2', conv2dLayer({ in: 8, out: 16, kernel: 5, padding: 2, stride: 2 })],
-      reluLayer(),
-      flattenLayer(),
+      ['conv1', conv2dLayer({ in: 1, out: 8, kernel: 5, padding: 2, stride: 2, relu: true })],
+      ['conv2', conv2dLayer({ in: 8, out: 16, kernel: 5, padding: 2, stride: 2, relu: true })],
       ['fc', linearLayer(784, 10)],
     ),
     head: ['fc.weight', 'fc.bias'],

@@ -90,7 +90,7 @@ export async function firstLosses(losses: number[], step: () => Promise<unknown>
 
 function fisher(gpu: Gpu, inputs: Map<string, Values>): Prepared {
   const { network, batch, parameters } = networkOf(gpu, poolFree(), inputs);
-  const loop = new CapturedLoop<number, void>(gpu);
+  const loop = new CapturedLoop<number, void>(gpu, parameters);
   const sums = new SampleSums(gpu, parameters, 'square');
   const squares = () => {
     sums.clear();

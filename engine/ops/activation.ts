@@ -4,7 +4,12 @@ import { type Activation, mapElements } from './elementwise.ts';
 
 /** max(x, 0), keeping NaN. Any shape. */
 export function relu(tape: Tape, x: Tensor<'f32'>): Tensor<'f32'> {
-  return activation(tape, 'relu', 'RELU', 'output', x);
+  const y = mapElements(tape.gpu, 'RELU', x);
+  return tape.record('relu', [x], y, {
+    rectifies: true,
+    gradient: (_, upstream, masked) =>
+      masked ? upstream : mapElements(tape.gpu, 'RELU_GRADIENT', upstream, y),
+  });
 }
 
 /** min(max(x, 0), 6), keeping NaN. Any shape. */

@@ -4,7 +4,7 @@ import type { Param } from '../kernel.ts';
 import { batchRuns, planLanes } from '../planner.ts';
 import type { SampleSum } from '../sample_sums.ts';
 import type { Tape } from '../tape.ts';
-import type { Tensor } from '../tensor.ts';
+import type { Shape, Tensor } from '../tensor.ts';
 import { mapElements } from './elementwise.ts';
 
 /**
@@ -15,7 +15,11 @@ import { mapElements } from './elementwise.ts';
  */
 export function bias(tape: Tape, x: Tensor<'f32'>, b: Tensor<'f32'>): Tensor<'f32'> {
   requireFit(x, b);
-  const y = mapElements(tape.gpu, 'ADD_BIAS', x, b);
+  return recordBias(tape, x, mapElements(tape.gpu, 'ADD_BIAS', x, b), b);
+}
+
+/** Notes that y is x + b. */
+function recordBias(tape: Tape, x: Tensor<'f32'>, y: Tensor<'f32'>, b: Tensor<'f32'>): Tensor<'f32'> {
   return tape.record('bias', [x, b], y, {
     gradient: (i, upstream) => (i === 0 ? upstream.reshape(x.shape) : summed(upstream, b.size)),
     parameters: {
@@ -33,20 +37,50 @@ export function bias(tape: Tape, x: Tensor<'f32'>, b: Tensor<'f32'>): Tensor<'f3
  */
 export function biasRelu(tape: Tape, x: Tensor<'f32'>, b: Tensor<'f32'>): Tensor<'f32'> {
   requireFit(x, b);
-  const y = mapElements(tape.gpu, 'ADD_BIAS_RELU', x, b);
+  return recordBiasRelu(tape, x, mapElements(tape.gpu, 'ADD_BIAS_RELU', x, b), b);
+}
+
+/** Notes that y is max(x + b, 0). */
+function recordBiasRelu(tape: Tape, x: Tensor<'f32'>, y: Tensor<'f32'>, b: Tensor<'f32'>): Tensor<'f32'> {
   return tape.record('biasRelu', [x, b], y, {
-    gradient: (i, upstream) =>
-      i === 0 ? mapElements(tape.gpu, 'RELU_GRADIENT', upstream, y) : summed(upstream, b.size, y),
+    rectifies: true,
+    gradient(i, upstream, masked) {
+      if (i === 1) return summed(upstream, b.size, masked ? undefined : y);
+      return masked ? upstream : mapElements(tape.gpu, 'RELU_GRADIENT', upstream, y);
+    },
     parameters: {
       1: {
-        perSample: (upstream) => perSampleBias(upstream, y),
-        accumulate: (upstream, sum) => accumulateBias(upstream, sum, y),
+        perSample: (upstream, masked) => perSampleBias(upstream, masked ? undefined : y),
+        accumulate: (upstream, sum, masked) => accumulateBias(upstream, sum, masked ? undefined : y),
       },
     },
   });
 }
 
-function requireFit(x: Tensor, b: Tensor): void {
+/** What an op's own kernels do to its result before they store it: add a bias, and rectify the sum. */
+export interface After {
+  /** One entry a channel. */
+  bias: Tensor<'f32'>;
+  relu?: boolean;
+}
+
+/**
+ * Records an op and what comes after it, of which the kernels give `y`, the result of both.
+ * @param record records the op with the output it is given
+ */
+export function recordBefore(
+  tape: Tape,
+  y: Tensor<'f32'>,
+  after: After | undefined,
+  record: (output: Tensor<'f32'>) => Tensor<'f32'>,
+): Tensor<'f32'> {
+  if (!after) return record(y);
+  const before = record(y.reshape(y.shape));
+  return (after.relu ? recordBiasRelu : recordBias)(tape, before, y, after.bias);
+}
+
+/** @throws FathomError `shape-mismatch` where a bias does not fit the channels it is added to */
+export function requireFit(x: { shape: Shape }, b: Tensor): void {
   if (b.shape.length === 1 && x.shape.at(-1) === b.size) return;
   throw new FathomError({
     code: 'shape-mismatch',

@@ -17,6 +17,7 @@ import {
 import type { SampleSum } from '../sample_sums.ts';
 import type { Rule, Tape } from '../tape.ts';
 import type { Shape, Tensor } from '../tensor.ts';
+import { type After, bias, biasRelu, recordBefore, requireFit } from './bias.ts';
 
 type F32 = Tensor<'f32'>;
 
@@ -32,16 +33,12 @@ export interface Conv2dOptions {
 
 /** One group is an implicit GEMM, several are summed directly. */
 const DENSE = {
-  convolve,
-  convolveTransposed,
   weightGradient,
   perSampleWeightGradient,
   accumulate: (x: F32, upstream: F32, sum: SampleSum, g: GroupedGeometry) =>
     accumulateWeightGradient(x, upstream, sum, 'fisher', g),
 };
 const GROUPED = {
-  convolve: convolveGroups,
-  convolveTransposed: convolveGroupsTransposed,
   weightGradient: groupedWeightGradient,
   perSampleWeightGradient: perSampleGroupedWeightGradient,
   accumulate: accumulateGroupedWeightGradient,
@@ -51,21 +48,43 @@ const GROUPED = {
  * 2-D cross-correlation as in PyTorch, without bias. As many groups as channels make it depthwise.
  * @param x [samples, height, width, in channels]
  * @param weights [out channels, in channels / groups, kernel height, kernel width]
+ * @param after a bias and a rectifier in the same pass where there is one group: as {@link bias} and {@link biasRelu}
  * @returns [samples, out height, out width, out channels]
  * @throws FathomError `shape-mismatch`
  */
-export function conv2d(tape: Tape, x: F32, weights: F32, options: Conv2dOptions = {}): F32 {
+export function conv2d(tape: Tape, x: F32, weights: F32, options: Conv2dOptions = {}, after?: After): F32 {
   const g = conv2dGeometry(x.shape, weights.shape, options);
+  const shape = [g.samples, g.outHeight, g.outWidth, g.outChannels];
+  if (after) requireFit({ shape }, after.bias);
+  if (after && g.groups > 1) {
+    const addBias = after.relu ? biasRelu : bias;
+    return addBias(tape, conv2d(tape, x, weights, options), after.bias);
+  }
+  const y = tape.gpu.empty(shape, 'f32');
+  if (g.groups === 1) convolve(x, weights, y, g, after);
+  else convolveGroups(x, weights, y, g);
+  return recordBefore(tape, y, after, (output) =>
+    tape.record('conv2d', [x, weights], output, ruleOf(x, weights, g), [options]),
+  );
+}
+
+function ruleOf(x: F32, weights: F32, g: GroupedGeometry): Rule {
   const kernels = g.groups === 1 ? DENSE : GROUPED;
-  const y = tape.gpu.empty([g.samples, g.outHeight, g.outWidth, g.outChannels], 'f32');
-  kernels.convolve(x, weights, y, g);
-  const rule: Rule = {
+  const inputGradient = (run: (dx: F32) => void) => {
+    const dx = x.gpu.empty(x.shape, 'f32');
+    run(dx);
+    return dx;
+  };
+  return {
     gradient(i, upstream) {
       if (i === 1) return kernels.weightGradient(x, upstream, weights.shape, g);
-      const dx = tape.gpu.empty(x.shape, 'f32');
-      kernels.convolveTransposed(upstream, weights, dx, g);
-      return dx;
+      const transposed = g.groups === 1 ? convolveTransposed : convolveGroupsTransposed;
+      return inputGradient((dx) => transposed(upstream, weights, dx, g));
     },
+    ...(g.groups === 1 && {
+      maskedGradient: (upstream: F32) =>
+        inputGradient((dx) => convolveTransposed(upstream, weights, dx, g, x)),
+    }),
     parameters: {
       1: {
         perSample: (upstream) => kernels.perSampleWeightGradient(x, upstream, weights.shape, g),
@@ -73,7 +92,6 @@ export function conv2d(tape: Tape, x: F32, weights: F32, options: Conv2dOptions 
       },
     },
   };
-  return tape.record('conv2d', [x, weights], y, rule, [options]);
 }
 
 /** Checks shapes and derives the output's. @throws FathomError `shape-mismatch` */

@@ -4,7 +4,7 @@ import type { Tape } from '../tape.ts';
 import { type Shape, sizeOf, type Tensor } from '../tensor.ts';
 
 /**
- * Images to rows in PyTorch's order (channel, row, column), so that weights of a following linear layer carry over.
+ * Images to rows in PyTorch's order (channel, row, column). A linear layer takes images without it.
  * @param x [samples, height, width, channels]
  * @returns [samples, channels * height * width]
  */
@@ -58,6 +58,7 @@ export function reshape(tape: Tape, x: Tensor<'f32'>, shape: Shape): Tensor<'f32
 
 function transposed(x: Tensor<'f32'>, rows: number, columns: number, shape: Shape): Tensor<'f32'> {
   const { gpu } = x;
+  if (rows === 1 || columns === 1) return x.reshape(shape);
   const result = gpu.empty(shape, 'f32');
   const samples = shape[0]!;
   const perSample = sizeOf(shape) / samples;
