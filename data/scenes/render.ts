@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import type { Gpu } from '../../engine/index.ts';
-import type { ImageSet } from '../dataset.ts';
+import { FathomError, type Gpu } from '../../engine/index.ts';
+import { type DataSet, hashImages, type ImageSet } from '../dataset.ts';
 import { drawScene } from './draw.ts';
 import { type Domain, domains, labelPictures } from './labels.ts';
 import { raycast, type Seen } from './raycast.ts';
@@ -17,18 +17,6 @@ export interface SceneOptions {
   size?: number;
 }
 
-/** Pictures and what can be told of them. */
-export interface SceneSets {
-  name: string;
-  classNames: string[];
-  train: ImageSet;
-  test: ImageSet;
-  /** By domain; `rgb` is the pictures themselves. */
-  targets: ReadonlyMap<Domain, { train: ImageSet; test: ImageSet }>;
-  /** SHA-256, hex, over all pictures. */
-  hash: string;
-}
-
 /** Rays a side of a pixel of the picture; each label is that of the ray in the middle. */
 const SAMPLES = 2;
 /** Rays at a time, which bounds memory on both sides. */
@@ -40,20 +28,28 @@ const MOST_RAYS = 2 ** 18;
  * up to 1/510: 2.4 cm of depth, 0.004 in a component of a normal, 0.016 per metre of curvature.
  *
  * The pixels depend on the options and the adapter alone.
- * @throws FathomError `bad-seed`
+ * @throws FathomError `bad-seed` or `bad-scenes`
  */
 export async function renderScenes(
   gpu: Gpu,
   { seed, count, testCount = Math.ceil(count / 4), size = 32 }: SceneOptions,
-): Promise<SceneSets> {
+): Promise<DataSet> {
   const name = `scenes ${seed}`;
+  for (const value of [count, testCount, size]) {
+    if (Number.isSafeInteger(value) && value >= 1) continue;
+    throw new FathomError({
+      code: 'bad-scenes',
+      message: `There are no ${count} and ${testCount} scenes of ${size} pixels a side`,
+      fix: 'Give whole numbers from 1',
+    });
+  }
   const train = await renderRange(gpu, `${name} train`, seed, 0, count, size);
   const test = await renderRange(gpu, `${name} test`, seed, count, testCount, size);
   const targets = new Map(
     domains.map((domain) => [domain, { train: train[domain], test: test[domain] }] as const),
   );
-  const hash = createHash('sha256').update(JSON.stringify([count, testCount, size]));
-  for (const sets of targets.values()) hash.update(sets.train.pixels).update(sets.test.pixels);
+  const hash = createHash('sha256');
+  for (const sets of targets.values()) hash.update(`${sets.train.hash} ${sets.test.hash}\n`);
   return { name, classNames: [], train: train.rgb, test: test.rgb, targets, hash: hash.digest('hex') };
 }
 
@@ -88,6 +84,7 @@ async function renderRange(
       }
     }
   }
+  for (const domain of domains) sets[domain].hash = hashImages(sets[domain]);
   return sets;
 }
 
