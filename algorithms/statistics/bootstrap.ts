@@ -42,6 +42,7 @@ export interface Ranking {
  * on samples without end, so where these are few it lies low, or below the mean itself. Undefined where that which is
  * to vary does not: for `trials` with a single one, for `samples` without replicates.
  * @param level such as 0.95
+ * @throws FathomError `bad-distances` where trials differ in their sources or replicates
  */
 export function intervals(
   samples: SourceDistances,
@@ -49,13 +50,18 @@ export function intervals(
   level: number,
   options: BootstrapOptions,
 ): Interval[] | undefined {
+  checkShapes(samples);
   const draws = bootstrapMeans(samples, varied, options);
   const tail = (1 - level) / 2;
   return draws?.map((values) => ({ lower: quantile(values, tail), upper: quantile(values, 1 - tail) }));
 }
 
-/** Order, wins and probabilities; with one trial and no replicates the closest source has probability 1. */
+/**
+ * Order, wins and probabilities; with one trial and no replicates the closest source has probability 1.
+ * @throws FathomError `bad-distances`
+ */
 export function rankSources(samples: SourceDistances, options: BootstrapOptions): Ranking {
+  checkShapes(samples);
   const means = meansOf(samples);
   const wins = means.map(() => 0);
   for (const distances of samples.distance) wins[smallest(distances)[0]!]!++;
@@ -85,7 +91,6 @@ function bootstrapMeans(
   { random, draws = 2000 }: BootstrapOptions,
 ): Float64Array[] | undefined {
   const { distance } = samples;
-  checkShapes(samples);
   const trials = distance.length;
   const replicates = varied === 'trials' ? undefined : samples.replicates;
   const drawn = varied === 'samples' || trials < 2 ? 0 : trials - 1;
@@ -125,7 +130,8 @@ export function smallest(values: readonly number[]): number[] {
   return values.flatMap((value, i) => (value === least ? [i] : []));
 }
 
-function checkShapes({ distance, replicates }: SourceDistances): void {
+/** @throws FathomError `bad-distances` */
+export function checkShapes({ distance, replicates }: SourceDistances): void {
   const sources = distance[0]?.length ?? 0;
   const count = replicates?.[0]?.[0]?.length;
   const alike =

@@ -55,7 +55,7 @@ function agreement(x: Values, y: Values, weight: (i: number, j: number) => numbe
       yy += w * sy * sy;
     }
   }
-  return bounded(xy / (Math.sqrt(xx) * Math.sqrt(yy)));
+  return bounded(xy / Math.sqrt(xx * yy));
 }
 
 /** Ranks from 1; equal values share the mean of theirs. */

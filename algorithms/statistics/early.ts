@@ -1,4 +1,4 @@
-import { meansOf, type SourceDistances, smallest } from './bootstrap.ts';
+import { checkShapes, meansOf, type SourceDistances, smallest } from './bootstrap.ts';
 import { mean, standardDeviation, studentTail } from './summary.ts';
 
 export interface EarlyStop {
@@ -24,6 +24,7 @@ export function decideEarly(
   samples: Required<SourceDistances>,
   { blocks, level, looks }: { blocks: number; level: number; looks: number },
 ): EarlyStop {
+  checkShapes(samples);
   const means = meansOf(samples);
   const source = smallest(means)[0]!;
   const count = samples.replicates[0]![0]!.length;
