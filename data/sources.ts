@@ -5,6 +5,7 @@ import { cifar10Spec, cifar100Spec, openCifar } from './readers/cifar.ts';
 import { csvSpec, openCsv } from './readers/csv.ts';
 import { folderSpec, openFolder } from './readers/folder.ts';
 import { idxSpec, mnistSpec, openIdx } from './readers/idx.ts';
+import { openParquet, parquetSpec } from './readers/parquet.ts';
 import type { ReaderContext, Source } from './readers/reader.ts';
 
 /** What a study says of a data set. Relative paths are relative to the study's file. */
@@ -13,6 +14,7 @@ export const dataSpec = z.discriminatedUnion('format', [
   idxSpec,
   cifar10Spec,
   cifar100Spec,
+  parquetSpec,
   folderSpec,
   csvSpec,
 ]);
@@ -45,6 +47,8 @@ async function openSource(spec: DataSpec, context: ReaderContext): Promise<Sourc
     case 'cifar10':
     case 'cifar100':
       return await openCifar(spec, context);
+    case 'parquet':
+      return await openParquet(spec, context);
     case 'folder':
       return await openFolder(spec, context);
     case 'csv':

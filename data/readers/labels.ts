@@ -29,11 +29,8 @@ export function numberLabels(splits: RawLabels[], names: string[], classNames?: 
       fix: 'Give every image a label',
     });
   }
-  const byLabel = new Map<string, number>();
   let found = classNames;
-  if (found) {
-    for (const position of found.keys()) byLabel.set(`${position}`, position);
-  } else {
+  if (!found) {
     const distinct = [...new Set(texts.flat())];
     const areNumbers = distinct.every((text) => /^[+-]?\d{1,15}(\.0*)?$/.test(text));
     found = areNumbers ? distinct.sort((a, b) => Number(a) - Number(b)) : distinct.sort();
@@ -45,10 +42,15 @@ export function numberLabels(splits: RawLabels[], names: string[], classNames?: 
       fix: 'Name the column that holds the class',
     });
   }
-  for (const [position, name] of found.entries()) byLabel.set(name, position);
-  const labels = texts.map((some, s) =>
+  const byName = new Map(found.map((name, position) => [name, position]));
+  const byPosition = new Map(found.map((_, position) => [`${position}`, position]));
+  const lookUp = (label: RawLabels[number], text: string) => {
+    if (!classNames) return byName.get(text);
+    return typeof label === 'string' ? (byName.get(text) ?? byPosition.get(text)) : byPosition.get(text);
+  };
+  const labels = splits.map((some, s) =>
     packLabels(
-      some.map((text, position) => byLabel.get(text) ?? unknown(names[s]!, text, position)),
+      some.map((label, i) => lookUp(label, texts[s]![i]!) ?? unknown(names[s]!, texts[s]![i]!, i)),
       found.length,
     ),
   );
