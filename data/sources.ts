@@ -5,8 +5,11 @@ import { cifar10Spec, cifar100Spec, openCifar } from './readers/cifar.ts';
 import { csvSpec, openCsv } from './readers/csv.ts';
 import { folderSpec, openFolder } from './readers/folder.ts';
 import { idxSpec, mnistSpec, openIdx } from './readers/idx.ts';
+import { npySpec, npzSpec, openNpyPair, openNpz } from './readers/npy.ts';
 import { openParquet, parquetSpec } from './readers/parquet.ts';
+import { openQuickdraw, quickdrawSpec } from './readers/quickdraw.ts';
 import type { ReaderContext, Source } from './readers/reader.ts';
+import { openTaskonomy, taskonomySpec } from './readers/taskonomy.ts';
 
 /** What a study says of a data set. Relative paths are relative to the study's file. */
 export const dataSpec = z.discriminatedUnion('format', [
@@ -17,6 +20,10 @@ export const dataSpec = z.discriminatedUnion('format', [
   parquetSpec,
   folderSpec,
   csvSpec,
+  npySpec,
+  npzSpec,
+  quickdrawSpec,
+  taskonomySpec,
 ]);
 
 export type DataSpec = z.infer<typeof dataSpec>;
@@ -53,5 +60,13 @@ async function openSource(spec: DataSpec, context: ReaderContext): Promise<Sourc
       return await openFolder(spec, context);
     case 'csv':
       return await openCsv(spec, context);
+    case 'npy':
+      return await openNpyPair(spec, context);
+    case 'npz':
+      return await openNpz(spec, context);
+    case 'quickdraw':
+      return await openQuickdraw(spec, context);
+    case 'taskonomy':
+      return await openTaskonomy(spec, context);
   }
 }
