@@ -29,7 +29,7 @@ async function evaluateAll(network: Network, examples: Examples): Promise<Evalua
   const { gpu, architecture } = network;
   const count = examples.index.length;
   using slots = BatchSlots.of(network, examples, Math.min(BATCH, count));
-  using loop = new CapturedLoop<number, Tensor<'f32'>[]>(gpu);
+  using loop = new CapturedLoop<number, Tensor<'f32'>[]>(gpu, network.parameters.values());
   let right = 0;
   let loss = 0;
   for (const positions of batches(count, BATCH)) {
