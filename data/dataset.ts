@@ -59,15 +59,18 @@ export interface Examples {
   targets?: ImageSet<Pixels>;
 }
 
-/** A classification task: what a net is trained, chosen and measured on. The splits share no image. */
+/** What a net is trained, chosen and measured on. The splits share no image. */
 export interface Task {
   name: string;
   description: string;
+  /** 0 where images are to be predicted: then every split has `targets`, and its labels are 0. */
   classes: number;
   classNames: string[];
   train: Examples;
   validation: Examples;
   test: Examples;
+  /** sha256 in hex of the images, their order, labels and names of classes; tasks made by hand may lack it. */
+  hash?: string;
 }
 
 /**

@@ -15,5 +15,7 @@ export {
 } from './dataset.ts';
 export { type IdxArray, type IdxKind, imageSetFromIdx, parseIdx } from './idx.ts';
 export { loadMnist } from './mnist.ts';
+export { type Preset, presets } from './presets.ts';
 export { type DataOptions, type DataSpec, dataSpec, openData } from './sources.ts';
-export { allClassesTask, type ClassGroup, groupTask, mnistTasks, type SplitOptions } from './tasks.ts';
+export { type SplitsSpec, splitsSpec, type TaskDeclaration, type TaskSpec, taskSpec } from './task-spec.ts';
+export { buildTask, buildTasks, mnistTasks, type Splits, type TaskData } from './tasks.ts';

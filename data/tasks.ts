@@ -1,74 +1,116 @@
+import { createHash } from 'node:crypto';
 import { FathomError } from '../engine/errors.ts';
 import { Random } from '../engine/random.ts';
-import { checkLabels, type Examples, type ImageSet, type ImageSets, type Task } from './dataset.ts';
+import { labelling, nearest } from './classes.ts';
+import {
+  bytesOf,
+  checkLabels,
+  type DataSet,
+  type Examples,
+  type ImageSet,
+  type ImageSets,
+  type Pixels,
+  type Task,
+} from './dataset.ts';
+import { presets } from './presets.ts';
+import { type SplitsSpec, type TaskSpec, taskSpec } from './task-spec.ts';
 
-/** How the images of a set are dealt out. */
-export interface SplitOptions {
-  /** Fixes which images are drawn and in what order, the same for every task. */
+/** How the images of a data set are dealt out to tasks. */
+export interface Splits extends Omit<SplitsSpec, 'seed'> {
   seed: number;
-  /** Images drawn for training, before balancing. */
-  train: number;
-  /** Images drawn for validation from the rest of the training set, before balancing. */
-  validation: number;
-  /** Images drawn for testing, before balancing. */
-  test: number;
-}
-
-/** A class of a task: its name and the classes of the image set that make it up. */
-export interface ClassGroup {
-  name: string;
-  members: number[];
 }
 
 type Split = 'train' | 'validation' | 'test';
 
+/** What of a data set tasks are made of. */
+export type TaskData = Omit<DataSet, 'hash'>;
+
 /**
- * A task "these groups of classes, and anything else": group i is class i + 1, the rest is class 0. One
- * group makes a binary task.
+ * Makes the tasks that are declared, each of its data set.
  *
- * The rest is cut down, in every split, to the average size of a group: with n groups and P images in them
- * all, the first round(P / n) others in the order drawn are kept (fewer where there are fewer). The images
- * kept are then shuffled, so that every stretch of a split is a fair mixture.
- *
- * @see "Fisher Task Distance", arXiv 2103.12827, and its authors' code for the balancing
- * @throws FathomError `split-too-large`, `bad-group`, `empty-class` or `label-outside-head`
+ * @param specs what {@link taskSpec} gives
+ * @param open gives the data set of a name; called once for each
+ * @param splits for all tasks but those that say otherwise
+ * @throws FathomError as {@link buildTask}, and `task-twice` for two tasks of one name
  */
-export function groupTask(
-  sets: ImageSets,
-  options: SplitOptions,
-  about: { name: string; description: string; rest: string; groups: ClassGroup[] },
-): Task {
-  const { name, description, rest, groups } = about;
-  const relabel = new Uint32Array(sets.train.classes);
-  for (const [i, group] of groups.entries()) {
-    for (const member of group.members) {
-      if (relabel[member] !== 0) throw badGroup(name, member, sets.train);
-      relabel[member] = i + 1;
+export async function buildTasks(
+  specs: readonly TaskSpec[],
+  open: (name: string) => Promise<DataSet>,
+  splits: Splits,
+): Promise<Task[]> {
+  const opened = new Map<string, DataSet>();
+  const tasks: Task[] = [];
+  for (const spec of specs) {
+    if (tasks.some(({ name }) => name === spec.name)) {
+      throw new FathomError({
+        code: 'task-twice',
+        message: `Two tasks are called ${spec.name}`,
+        fix: 'Give each a name of its own',
+      });
     }
+    const data = opened.get(spec.data) ?? (await open(spec.data));
+    opened.set(spec.data, data);
+    tasks.push(buildTask(data, spec, splits));
   }
-  const balance = (drawn: Examples, random: Random): Examples => {
-    const wanted = drawn.labels.reduce((sum, label) => sum + Math.min(label, 1), 0);
-    let room = Math.round(wanted / groups.length);
-    const kept = Array.from(drawn.labels.keys()).filter((i) => drawn.labels[i] !== 0 || room-- > 0);
-    const order = random.permutation(kept.length).map((i) => kept[i]!);
-    return {
-      images: drawn.images,
-      index: order.map((i) => drawn.index[i]!),
-      labels: order.map((i) => drawn.labels[i]!),
-    };
-  };
-  const classNames = [rest, ...groups.map((group) => group.name)];
-  return build(sets, options, { name, description, classNames }, relabel, balance);
+  return tasks;
 }
 
-/** A task with the image sets' own classes, unbalanced; errors as for {@link groupTask}. */
-export function allClassesTask(
-  sets: ImageSets,
-  options: SplitOptions,
-  about: { name: string; description: string; classNames: string[] },
-): Task {
-  const relabel = Uint32Array.from(about.classNames.keys());
-  return build(sets, options, about, relabel, (drawn) => drawn);
+/**
+ * Makes one task. Of the training set the first images in an order drawn by the seed are for training, the next for
+ * validation; test images come from the test set or, where there is none, from the training set after those. So two
+ * tasks on one data set with one seed and the same counts share no image between different splits.
+ *
+ * Classes cut by balancing keep the images drawn first. What was chosen from is then shuffled, so that every stretch of
+ * a split is a fair mixture.
+ *
+ * @throws FathomError naming the task: `class-unknown`, `class-twice`, `target-unknown`, `split-too-large`,
+ *   `empty-class` or `label-outside-head`
+ * @see "Fisher Task Distance", arXiv 2103.12827, and its authors' code for the balancing called paper
+ */
+export function buildTask(data: TaskData, spec: TaskSpec, defaults: Splits): Task {
+  const splits = { ...defaults, ...spec.splits, seed: spec.splits?.seed ?? defaults.seed };
+  const random = new Random(splits.seed);
+  const isDense = spec.target !== undefined;
+  const { classNames, relabel } = isDense ? NO_CLASSES : labelling(data, spec);
+  const targets = isDense ? targetsOf(data, spec.name, spec.target!) : undefined;
+  const isUsed = (label: number) => isDense || relabel[label]! >= 0;
+  const dealerOf = (images: ImageSet<Pixels>, name: string) => {
+    if (data.classNames.length > 0) checkLabels(images.name, images.labels, data.classNames.length);
+    return new Dealer(spec.name, images, data.classNames, random.fork(name), splits.per, isUsed);
+  };
+  const train = { images: data.train, targets: targets?.train, dealer: dealerOf(data.train, 'draw train') };
+  const test = data.test
+    ? { images: data.test, targets: targets?.test, dealer: dealerOf(data.test, 'draw test') }
+    : train;
+
+  const draw = (split: Split): Examples => {
+    const from = split === 'test' ? test : train;
+    const index = from.dealer.deal(split, splits[split]);
+    const labels = Int32Array.from(index, (i) => (isDense ? 0 : relabel[from.images.labels[i]!]!));
+    let kept = balance(labels, classNames.length, spec.balance);
+    if (split === 'train') kept = firstOf(kept, labels, () => spec.perClass ?? Number.POSITIVE_INFINITY);
+    if (splits.per === 'class' || (spec.balance ?? 'none') !== 'none' || spec.perClass !== undefined) {
+      const order = random.fork(`order ${split}`).permutation(kept.length);
+      kept = Array.from(order, (i) => kept[i]!);
+    }
+    const examples = {
+      images: from.images,
+      index: Uint32Array.from(kept, (i) => index[i]!),
+      labels: Uint32Array.from(kept, (i) => labels[i]!),
+      ...(from.targets && { targets: from.targets }),
+    };
+    checkClasses(examples.labels, spec.name, classNames, split);
+    return examples;
+  };
+  const drawn = { train: draw('train'), validation: draw('validation'), test: draw('test') };
+  return {
+    name: spec.name,
+    description: spec.description ?? describe(data, spec, classNames),
+    classes: classNames.length,
+    classNames,
+    ...drawn,
+    hash: hashOf(classNames, drawn),
+  };
 }
 
 /**
@@ -77,91 +119,135 @@ export function allClassesTask(
  *
  * @param options the seed, and where they should not be 4000, 1000 and 2000 the sizes of the splits
  */
-export function mnistTasks(sets: ImageSets, options: { seed: number } & Partial<SplitOptions>): Task[] {
-  const { seed, train = 4000, validation = 1000, test = 2000 } = options;
-  const splits = { seed, train, validation, test };
-  const digit = (d: number): ClassGroup => ({ name: `digit ${d}`, members: [d] });
-  const tenClasses = Array.from({ length: 10 }, (_, d) => digit(d));
-  const rest = 'anything else';
-  return [
-    groupTask(sets, splits, { name: 'digit 0', description: 'digit 0 or not', rest, groups: [digit(0)] }),
-    groupTask(sets, splits, { name: 'digit 6', description: 'digit 6 or not', rest, groups: [digit(6)] }),
-    groupTask(sets, splits, {
-      name: '0-3',
-      description: 'digit 0, 1, 2, 3 or anything else',
-      rest,
-      groups: tenClasses.slice(0, 4),
-    }),
-    allClassesTask(sets, splits, {
-      name: '10 digits',
-      description: 'all ten digits',
-      classNames: tenClasses.map((group) => group.name),
-    }),
-  ];
-}
-
-function build(
+export function mnistTasks(
   sets: ImageSets,
-  options: SplitOptions,
-  about: { name: string; description: string; classNames: string[] },
-  relabel: Uint32Array,
-  balance: (drawn: Examples, random: Random) => Examples,
-): Task {
-  const random = new Random(options.seed);
-  const drawTrain = draws(sets.train, random.fork('draw train'));
-  const drawTest = draws(sets.test, random.fork('draw test'));
-  const take = (split: Split, images: ImageSet, draw: (size: number) => Uint32Array): Examples => {
-    checkLabels(images.name, images.labels, relabel.length);
-    const index = draw(options[split]);
-    const labels = index.map((i) => relabel[images.labels[i]!]!);
-    const kept = balance({ images, index, labels }, random.fork(`order ${split}`));
-    checkClasses(kept.labels, about, split);
-    return kept;
-  };
-  return {
-    ...about,
-    classes: about.classNames.length,
-    train: take('train', sets.train, drawTrain),
-    validation: take('validation', sets.train, drawTrain),
-    test: take('test', sets.test, drawTest),
-  };
+  options: { seed: number; train?: number; validation?: number; test?: number },
+): Task[] {
+  const { seed, train = 4000, validation = 1000, test = 2000 } = options;
+  const data = { name: 'MNIST', classNames: Array.from({ length: 10 }, (_, digit) => `${digit}`), ...sets };
+  return presets.mnist.tasks.map((task) =>
+    buildTask(data, taskSpec.parse(task), { seed, train, validation, test, per: 'set' }),
+  );
 }
 
-/** Deals a set out in random order: each call gives the next images, so no two calls share one. */
-function draws(images: ImageSet, random: Random): (size: number) => Uint32Array {
-  const order = random.permutation(images.count);
-  let dealt = 0;
-  return (size) => {
-    if (!Number.isSafeInteger(size) || size < 1 || dealt + size > order.length) {
-      throw new FathomError({
-        code: 'split-too-large',
-        message: `${size} images cannot be drawn from ${images.name}: ${order.length - dealt} of ${order.length} are left`,
-        fix: 'Ask for at least one image a split and no more than the set holds',
-      });
+const NO_CLASSES = { classNames: [], relabel: new Int32Array(0) };
+
+/**
+ * Deals a set out in random order, each call the next images, so that no two calls share one: of all images together,
+ * or of each class that is used.
+ */
+class Dealer {
+  private readonly pools: { what: string; order: number[]; dealt: number }[];
+
+  constructor(
+    private readonly task: string,
+    private readonly images: ImageSet<Pixels>,
+    classNames: readonly string[],
+    random: Random,
+    per: Splits['per'],
+    isUsed: (label: number) => boolean,
+  ) {
+    const order = Array.from(random.permutation(images.count));
+    if (per === 'set' || classNames.length === 0) {
+      this.pools = [{ what: 'images', order, dealt: 0 }];
+      return;
     }
-    dealt += size;
-    return order.slice(dealt - size, dealt);
-  };
+    const pools = classNames.map((name) => ({
+      what: `images of class ${name}`,
+      order: [] as number[],
+      dealt: 0,
+    }));
+    for (const i of order) pools[images.labels[i]!]!.order.push(i);
+    this.pools = pools.filter((_, label) => isUsed(label));
+  }
+
+  /** The next `size` images of every pool, pool after pool. */
+  deal(split: Split, size: number): number[] {
+    return this.pools.flatMap((pool) => {
+      const { what, order, dealt } = pool;
+      if (!Number.isSafeInteger(size) || size < 1 || dealt + size > order.length) {
+        throw new FathomError({
+          code: 'split-too-large',
+          message: `Task ${this.task} wants ${size} ${what} for ${split}, but ${this.images.name} has ${order.length - dealt} of ${order.length} left`,
+          fix: 'Ask for at least one image a split and no more than the set holds',
+        });
+      }
+      pool.dealt += size;
+      return order.slice(dealt, dealt + size);
+    });
+  }
 }
 
-function checkClasses(
-  labels: Uint32Array,
-  about: { name: string; classNames: string[] },
-  split: Split,
-): void {
-  const empty = about.classNames.findIndex((_, label) => !labels.includes(label));
+/** Positions of the labels that a task keeps, those drawn first of the classes that are cut. */
+function balance(labels: Int32Array, classes: number, how: TaskSpec['balance']): number[] {
+  const kept = [...labels.keys()].filter((i) => labels[i]! >= 0);
+  const counts = new Array<number>(classes).fill(0);
+  for (const i of kept) if (classes > 0) counts[labels[i]!]!++;
+  if (how === 'equal') return firstOf(kept, labels, () => Math.min(...counts));
+  if (how !== 'paper') return kept;
+  const [rest, groups] = [Math.round((kept.length - counts[0]!) / (classes - 1)), Number.POSITIVE_INFINITY];
+  return firstOf(kept, labels, (label) => (label === 0 ? rest : groups));
+}
+
+/** Of positions those that are among the first so many of their label. */
+function firstOf(positions: number[], labels: Int32Array, most: (label: number) => number): number[] {
+  const seen = new Map<number, number>();
+  return positions.filter((i) => {
+    const label = labels[i]!;
+    const before = seen.get(label) ?? 0;
+    seen.set(label, before + 1);
+    return before < most(label);
+  });
+}
+
+function targetsOf(
+  data: TaskData,
+  task: string,
+  domain: string,
+): { train: ImageSet<Pixels>; test?: ImageSet<Pixels> } {
+  const found = data.targets?.get(domain);
+  if (found) return found;
+  if (domain === 'rgb' || domain === 'autoencoding') return { train: data.train, test: data.test };
+  const domains = [...new Set([...(data.targets?.keys() ?? []), 'rgb'])];
+  const near = nearest(domain, domains);
+  throw new FathomError({
+    code: 'target-unknown',
+    message: `Task ${task} wants ${domain} of ${data.name}, which has ${domains.join(', ')}`,
+    fix: near.length > 0 ? `Perhaps ${near.join(' or ')} is meant` : 'Name a domain that the data set has',
+  });
+}
+
+function checkClasses(labels: Uint32Array, task: string, classNames: readonly string[], split: Split): void {
+  const found = new Set(labels);
+  const empty = classNames.findIndex((_, label) => !found.has(label));
   if (empty < 0) return;
   throw new FathomError({
     code: 'empty-class',
-    message: `Task ${about.name} has no example of class ${empty} (${about.classNames[empty]}) in its ${split} split`,
+    message: `Task ${task} has no example of class ${empty} (${classNames[empty]}) in its ${split} split`,
     fix: `Draw more images for the ${split} split`,
   });
 }
 
-function badGroup(task: string, member: number, images: ImageSet): FathomError {
-  return new FathomError({
-    code: 'bad-group',
-    message: `Task ${task} cannot use class ${member}: ${images.name} has classes 0 to ${images.classes - 1}, each used once`,
-    fix: 'Name each class at most once, and only classes that the set has',
-  });
+function describe(data: TaskData, spec: TaskSpec, classNames: string[]): string {
+  const { target } = spec;
+  if (target === 'rgb' || target === 'autoencoding') return `the image itself, of ${data.name}`;
+  if (target !== undefined) return `${target} of the images of ${data.name}`;
+  if (classNames.length > MOST_LISTED) return `${classNames.length} classes of ${data.name}`;
+  const [first = '', ...others] = classNames;
+  const listed = typeof spec.rest === 'string' ? [...others, first] : classNames;
+  return `${listed.slice(0, -1).join(', ')} or ${listed.at(-1)}`;
+}
+
+/** Classes that a description made up lists. */
+const MOST_LISTED = 6;
+
+/** sha256 in hex of what a task shows to a network; undefined where its images have no hash. */
+function hashOf(classNames: string[], splits: Record<Split, Examples>): string | undefined {
+  const hash = createHash('sha256').update(JSON.stringify(classNames));
+  for (const [split, { images, index, labels, targets }] of Object.entries(splits)) {
+    if (images.hash === undefined || (targets && targets.hash === undefined)) return undefined;
+    hash.update(JSON.stringify([split, images.hash, targets?.hash ?? '', index.length]));
+    hash.update(bytesOf(index)).update(bytesOf(labels));
+  }
+  return hash.digest('hex');
 }

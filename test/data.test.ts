@@ -6,21 +6,16 @@ import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import {
-  allClassesTask,
   checkLabels,
-  type Examples,
   gatherImages,
   gatherLabels,
-  groupTask,
   type ImageSet,
   imageSetFromIdx,
   loadMnist,
   mnistTasks,
   parseIdx,
-  type Task,
 } from '../data/index.ts';
 import { FathomError } from '../engine/errors.ts';
-import { Random } from '../engine/random.ts';
 
 /** An idx file of unsigned bytes 0, 1, 2, ... */
 function idx(shape: number[], data?: ArrayLike<number>): Uint8Array {
@@ -160,33 +155,14 @@ test('a label outside the head is refused', () => {
   refuses(() => checkLabels('set', [0.5], 10), 'label-outside-head', 'label 0.5');
 });
 
-/** A set whose every picture tells its own position. */
-function syntheticSet(name: string, count: number, classes = 10): ImageSet {
-  const words = new Random(count).bits(count);
-  return {
-    name,
-    count,
-    height: 1,
-    width: 2,
-    channels: 1,
-    pixels: Uint8Array.from({ length: 2 * count }, (_, i) => (i % 2 ? (i >> 1) & 255 : i >> 9)),
-    labels: Uint8Array.from(words, (word) => word % classes),
-    classes,
-  };
-}
-
-const sets = { train: syntheticSet('train set', 3000), test: syntheticSet('test set', 1200) };
-const sizes = { train: 900, validation: 400, test: 500 };
-const splitsOf = (task: Task): [string, Examples][] => [
-  ['train', task.train],
-  ['validation', task.validation],
-  ['test', task.test],
-];
 const tally = (labels: Uint32Array, classes: number) =>
   Array.from({ length: classes }, (_, label) => labels.filter((other) => other === label).length);
 
 test('gathering gives NHWC pixels over 255 and the labels of the same examples', () => {
-  const images = syntheticSet('s', 300);
+  const images: ImageSet = {
+    ...{ name: 's', count: 300, height: 1, width: 2, channels: 1, labels: new Uint8Array(300), classes: 1 },
+    pixels: Uint8Array.from({ length: 600 }, (_, i) => (i % 2 ? (i >> 1) & 255 : i >> 9)),
+  };
   const examples = { images, index: Uint32Array.of(299, 7, 0), labels: Uint32Array.of(2, 1, 0) };
   const positions = Uint32Array.of(1, 0, 0);
   const expected = [0, 7, 1, 43, 1, 43].map((pixel) => pixel / 255);
@@ -194,146 +170,6 @@ test('gathering gives NHWC pixels over 255 and the labels of the same examples',
   assert.deepEqual(gatherLabels(examples, positions), Uint32Array.of(1, 2, 2));
   assert.throws(() => gatherImages(examples, Uint32Array.of(3)), RangeError);
   assert.throws(() => gatherLabels(examples, Uint32Array.of(3)), RangeError);
-});
-
-test('the four tasks have the right labels, balance and disjoint splits for any seed', () => {
-  const relabel: ((digit: number) => number)[] = [
-    (digit) => Number(digit === 0),
-    (digit) => Number(digit === 6),
-    (digit) => (digit < 4 ? digit + 1 : 0),
-    (digit) => digit,
-  ];
-  fc.assert(
-    fc.property(fc.integer({ min: 0, max: 2 ** 32 - 1 }), (seed) => {
-      const tasks = mnistTasks(sets, { seed, ...sizes });
-      assert.deepEqual(
-        tasks.map((task) => task.classes),
-        [2, 2, 5, 10],
-      );
-      const all = tasks[3]!;
-      assert.deepEqual(
-        splitsOf(all).map(([, { index }]) => index.length),
-        [900, 400, 500],
-      );
-      for (const [t, task] of tasks.entries()) {
-        assert.equal(task.classNames.length, task.classes);
-        const used = [...task.train.index, ...task.validation.index];
-        assert.equal(new Set(used).size, used.length);
-        for (const [split, examples] of splitsOf(task)) {
-          const drawn = all[split as 'train'].index;
-          assert.equal(examples.images, split === 'test' ? sets.test : sets.train);
-          assert.equal(new Set(examples.index).size, examples.index.length);
-          assert.ok(examples.index.every((i) => drawn.includes(i)));
-          const labels = [...examples.index].map((i) => relabel[t]!(examples.images.labels[i]!));
-          assert.deepEqual([...examples.labels], labels);
-          if (task === all) continue;
-
-          const [rest, ...wanted] = tally(examples.labels, task.classes) as [number, ...number[]];
-          assert.deepEqual(
-            wanted,
-            tally(
-              drawn.map((i) => relabel[t]!(examples.images.labels[i]!)),
-              task.classes,
-            ).slice(1),
-          );
-          assert.equal(rest, Math.round(wanted.reduce((a, b) => a + b) / wanted.length));
-          const negatives = drawn.filter((i) => relabel[t]!(examples.images.labels[i]!) === 0);
-          assert.deepEqual(
-            examples.index.filter((_, i) => examples.labels[i] === 0).sort(),
-            negatives.slice(0, rest).sort(),
-          );
-        }
-      }
-    }),
-    { numRuns: 15 },
-  );
-});
-
-test('the same seed gives the same tasks and another seed others', () => {
-  const tasks = (seed: number) =>
-    mnistTasks(sets, { seed, ...sizes }).map((task) => splitsOf(task).map(([, e]) => e.index));
-  assert.deepEqual(tasks(5), tasks(5));
-  assert.notDeepEqual(tasks(5), tasks(6));
-});
-
-test('the training images drawn do not depend on the sizes of the splits', () => {
-  const small = mnistTasks(sets, { seed: 1, ...sizes })[3]!;
-  const large = mnistTasks(sets, { seed: 1, train: 2000, validation: 1000, test: 1200 })[3]!;
-  assert.deepEqual(large.train.index.slice(0, 900), small.train.index);
-  assert.deepEqual(large.train.index.slice(900, 1300), small.validation.index);
-  assert.deepEqual(large.test.index.slice(0, 500), small.test.index);
-});
-
-test('every stretch of a balanced split is a mixture', () => {
-  for (const task of mnistTasks(sets, { seed: 3, ...sizes }).slice(0, 3)) {
-    const { labels } = task.train;
-    const half = labels.length / 2;
-    for (const part of [labels.slice(0, half), labels.slice(half)]) {
-      for (const count of tally(part, task.classes)) {
-        assert.ok(count > (0.5 * part.length) / task.classes, `${task.name}: ${count} of ${part.length}`);
-      }
-    }
-  }
-});
-
-test('a group of several classes is one class, its rest as large as itself', () => {
-  const task = groupTask(
-    sets,
-    { seed: 9, ...sizes },
-    {
-      name: 'vehicles',
-      description: 'classes 1, 3 and 8 or not',
-      rest: 'other',
-      groups: [{ name: 'vehicle', members: [1, 3, 8] }],
-    },
-  );
-  for (const [, { images, index, labels }] of splitsOf(task)) {
-    assert.ok(labels.every((label, i) => label === Number([1, 3, 8].includes(images.labels[index[i]!]!))));
-    const [rest, wanted] = tally(labels, 2);
-    assert.equal(rest, wanted);
-  }
-});
-
-test('splits larger than the set are refused', () => {
-  const tasks = (more: object) => () => mnistTasks(sets, { seed: 1, ...sizes, ...more });
-  refuses(tasks({ train: 3001 }), 'split-too-large', '3001', 'train set');
-  refuses(tasks({ train: 2900, validation: 101 }), 'split-too-large', '101', 'train set', '100 of 3000');
-  refuses(tasks({ test: 1201 }), 'split-too-large', '1201', 'test set');
-  refuses(tasks({ test: 0 }), 'split-too-large', '0 images');
-  refuses(tasks({ train: 1.5 }), 'split-too-large', '1.5');
-});
-
-test('a task with an empty class in a split is refused', () => {
-  refuses(
-    () => mnistTasks(sets, { seed: 1, ...sizes, validation: 1 }),
-    'empty-class',
-    'digit 0',
-    'validation',
-  );
-});
-
-test('a group of classes that the set lacks or another group has is refused', () => {
-  const group =
-    (...members: number[]) =>
-    () =>
-      groupTask(
-        sets,
-        { seed: 1, ...sizes },
-        { name: 'g', description: '', rest: 'r', groups: [{ name: 'a', members }] },
-      );
-  refuses(group(10), 'bad-group', 'class 10', 'train set');
-  refuses(group(-1), 'bad-group', 'class -1');
-  refuses(group(2, 2), 'bad-group', 'class 2');
-});
-
-test('a set with labels beyond the names of a task is refused', () => {
-  refuses(
-    () =>
-      allClassesTask(sets, { seed: 1, ...sizes }, { name: 'two', description: '', classNames: ['a', 'b'] }),
-    'label-outside-head',
-    'train set',
-    '2 classes',
-  );
 });
 
 test('the packaged MNIST is the original', async () => {
