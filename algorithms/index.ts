@@ -28,6 +28,17 @@ export {
 export { defaultBudget, fisherBytes, trainingBytes } from './memory.ts';
 export { type Batch, sampleLosses, uploadBatch } from './objective.ts';
 export * from './statistics/index.ts';
+export { formatStudy, parseStudy, studyJsonSchema } from './study/declaration.ts';
+export { type Estimate, estimateStudy } from './study/estimate.ts';
+export { type Executor, LocalExecutor } from './study/executor.ts';
+export { FileStore, type FileStoreOptions } from './study/file_store.ts';
+export { StudyGraph, type StudyPlan } from './study/graph.ts';
+export type { Job, JobKind, JobResult } from './study/job.ts';
+export { type StudyResults, studyResultsSchema } from './study/results.ts';
+export type { Failure, StudyProgress } from './study/scheduler.ts';
+export { type Study, studySchema } from './study/schema.ts';
+export type { Claim, Store } from './study/store.ts';
+export { allJobs, planStudy, type RunOptions, type RunResult, runStudy } from './study/study.ts';
 export {
   type TrainingOptions,
   type TrainingProgress,

@@ -8,8 +8,10 @@ import { addDemo } from './demo.ts';
 import { addDistance } from './distance.ts';
 import { addDoctor } from './doctor.ts';
 import { addFisher } from './fisher.ts';
+import { addInit } from './init.ts';
 import { addNets } from './nets.ts';
 import { Profile } from './profile.ts';
+import { addRun } from './run.ts';
 import { addTune } from './tune.ts';
 import { addVerify } from './verify.ts';
 
@@ -18,7 +20,18 @@ const program = new Command('fathom')
   .version(version)
   .exitOverride()
   .showHelpAfterError('Run it with --help to see its usage.');
-for (const add of [addDemo, addDoctor, addNets, addVerify, addFisher, addDistance, addTune, addBench])
+for (const add of [
+  addInit,
+  addRun,
+  addDemo,
+  addDoctor,
+  addNets,
+  addVerify,
+  addFisher,
+  addDistance,
+  addTune,
+  addBench,
+])
   add(program);
 
 let profile: Profile | undefined;

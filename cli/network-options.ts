@@ -75,8 +75,14 @@ function classesOf({ head, classes, module }: Architecture, state: StateFile['st
   return classes;
 }
 
-/** @throws FathomError `unknown-net` */
-export async function architectureMaker(net: string): Promise<(options: NetworkOptions) => Architecture> {
+/**
+ * @param folder what the path of a file is relative to
+ * @throws FathomError `unknown-net`
+ */
+export async function architectureMaker(
+  net: string,
+  folder = '.',
+): Promise<(options: NetworkOptions) => Architecture> {
   if (Object.hasOwn(networks, net)) return networks[net as NetworkName];
   if (!/\.[cm]?[jt]s$/.test(net)) {
     throw new FathomError({
@@ -85,8 +91,9 @@ export async function architectureMaker(net: string): Promise<(options: NetworkO
       fix: `Take one of ${Object.keys(networks).join(', ')}, or name a file that exports one`,
     });
   }
-  await readInput(net);
-  const { default: exported } = await import(pathToFileURL(resolve(net)).href);
+  const path = resolve(folder, net);
+  await readInput(path);
+  const { default: exported } = await import(pathToFileURL(path).href);
   const make = typeof exported === 'function' ? exported : () => exported;
   const made = make({ classes: 10, stem: 'cifar' });
   if (typeof made?.module?.apply === 'function' && Array.isArray(made.input)) return make;

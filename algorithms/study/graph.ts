@@ -1,0 +1,235 @@
+import type { Task } from '../../data/index.ts';
+import { type Architecture, parameterCount } from '../../models/index.ts';
+import { hashOf, type Job, type Json, makeJob } from './job.ts';
+import type { Study } from './schema.ts';
+
+/** A study with its tasks at hand: what its jobs are made from, and what they are done with. */
+export interface StudyPlan {
+  study: Study;
+  tasks: readonly Task[];
+  /** By task: hash of what it is trained and measured on. */
+  taskHashes: readonly string[];
+  architecture: (classes: number) => Architecture;
+}
+
+/** One source on one target in one trial. */
+export interface Pair {
+  source: number;
+  target: number;
+  trial: number;
+}
+
+/** Bytes of Fishers by blocks that one job may keep. */
+const BLOCK_BYTES = 2 ** 26;
+/** Blocks a target's samples are cut into at the most. */
+const MOST_BLOCKS = 16;
+
+/** The jobs of a study. Making one costs nothing and gives the same job every time. */
+export class StudyGraph {
+  /** Of the target's samples, the same for all sources: [from, to) by target. */
+  readonly blocks: readonly (readonly (readonly [number, number])[])[];
+  /** How many blocks are measured before each decision whether to go on; the last is all of them. */
+  readonly looks: readonly number[];
+  private readonly networkHash: string;
+
+  constructor(readonly plan: StudyPlan) {
+    const { study, tasks } = plan;
+    const architecture = plan.architecture(Math.max(2, ...tasks.map(({ classes }) => classes)));
+    this.networkHash = hashOf(describe(architecture));
+    const bytes = 4 * parameterCount(architecture);
+    const samples = tasks.map((task) => Math.min(study.fisher.samples, splitOf(study, task).index.length));
+    const fitting = Math.max(1, Math.min(MOST_BLOCKS, Math.floor(BLOCK_BYTES / bytes)));
+    const blocks = study.fisher.estimator.name === 'batch' ? 1 : Math.min(fitting, ...samples);
+    this.blocks = samples.map((count) => cut(count, blocks));
+    this.looks = study.statistics.stopEarly === null || blocks < 8 ? [blocks] : doubling(blocks);
+  }
+
+  get trials(): readonly number[] {
+    return Array.from({ length: this.plan.study.trials }, (_, trial) => trial);
+  }
+
+  get pairs(): Pair[] {
+    const { tasks } = this.plan;
+    return this.trials.flatMap((trial) =>
+      tasks.flatMap((_, target) =>
+        tasks.flatMap((_, source) => (source === target ? [] : [{ source, target, trial }])),
+      ),
+    );
+  }
+
+  /** Trials in which every task is trained a second time, to know what a distance of nothing looks like. */
+  get floorTrials(): readonly number[] {
+    return this.trials.slice(0, this.plan.study.statistics.floorTrials);
+  }
+
+  seed(trial: number): number {
+    return this.plan.study.seed + trial;
+  }
+
+  /** @param copy 1 for the second training, in another order of images */
+  train(task: number, trial: number, copy = 0): Job {
+    const { study, tasks, taskHashes } = this.plan;
+    const { training } = study;
+    const { name, train } = tasks[task]!;
+    const again = copy === 0 ? '' : ' again';
+    return makeJob(
+      'train',
+      { task: taskHashes[task]!, network: this.networkHash, seed: this.seed(trial), copy, training },
+      { label: `train ${name}${again}, trial ${trial + 1}`, work: training.epochs * train.index.length },
+    );
+  }
+
+  /** Label space of a pair: the wider of its two (paper section 1.4). */
+  labelSpace(a: number, b: number): number {
+    const { tasks } = this.plan;
+    return Math.max(tasks[a]!.classes, tasks[b]!.classes);
+  }
+
+  /** Fishers of a trained network on some blocks of a target's samples. */
+  fisher(network: Job, of: string, target: number, labelSpace: number, from: number, to: number): Job {
+    const { study, tasks, taskHashes } = this.plan;
+    const { estimator, reduction } = study.fisher;
+    const blocks = this.blocks[target]!.slice(from, to);
+    const inputs = {
+      network: network.key,
+      task: taskHashes[target]!,
+      split: study.fisher.split,
+      labelSpace,
+      estimator: estimator as Json,
+      reduction,
+      blocks,
+    };
+    const work = blocks.reduce((sum, [begin, end]) => sum + end - begin, 0);
+    return makeJob('fisher', inputs, {
+      needs: [network],
+      label: `Fisher of ${of} on ${tasks[target]!.name}`,
+      work,
+    });
+  }
+
+  /** The Fishers of a pair on the first blocks, a job for each look at them. */
+  fishers({ source, target, trial }: Pair, blocks: number): { source: Job[]; target: Job[] } {
+    const space = this.labelSpace(source, target);
+    return {
+      source: this.looked(this.train(source, trial), source, target, space, blocks),
+      target: this.looked(this.train(target, trial), target, target, space, blocks),
+    };
+  }
+
+  /** The distance of a pair on the first blocks, with its replicates and layers. */
+  distance(pair: Pair, blocks: number): Job {
+    const { source, target, trial } = pair;
+    const fishers = this.fishers(pair, blocks);
+    const head = [...this.plan.architecture(this.labelSpace(source, target)).head];
+    return this.distanceOf(
+      fishers.source,
+      fishers.target,
+      head,
+      target,
+      `trial ${trial + 1}, ${this.pairLabel(pair)}`,
+    );
+  }
+
+  /** Distance between two trainings of one task. */
+  floor(target: number, trial: number, blocks: number): { fishers: Job[]; distance: Job } {
+    const { classes, name } = this.plan.tasks[target]!;
+    const [first, second] = [0, 1].map((copy) =>
+      this.looked(this.train(target, trial, copy), target, target, classes, blocks),
+    );
+    const head = [...this.plan.architecture(classes).head];
+    const label = `noise floor of ${name}, trial ${trial + 1}`;
+    return {
+      fishers: [...first!, ...second!],
+      distance: this.distanceOf(second!, first!, head, target, label),
+    };
+  }
+
+  /** Features and logits of a source's network on a target's training images. */
+  features({ source, target, trial }: Pair): Job {
+    const { study, tasks, taskHashes } = this.plan;
+    const network = this.train(source, trial);
+    const samples = Math.min(study.comparators.samples, tasks[target]!.train.index.length);
+    return makeJob(
+      'features',
+      { network: network.key, task: taskHashes[target]!, samples },
+      {
+        needs: [network],
+        label: `features of ${tasks[source]!.name} on ${tasks[target]!.name}`,
+        work: samples,
+      },
+    );
+  }
+
+  /** What the comparators say of a pair. */
+  scores(pair: Pair, blocks: number): Job {
+    const { study, tasks } = this.plan;
+    const { source, target, trial } = pair;
+    const features = tasks[target]!.classes > 0 ? [this.features(pair)] : [];
+    const fishers = this.fishers(pair, blocks);
+    const needs = [...features, ...fishers.source, ...fishers.target];
+    const inputs = {
+      features: features[0]?.key ?? null,
+      source: fishers.source.map(({ key }) => key),
+      target: fishers.target.map(({ key }) => key),
+      comparators: study.comparators.names,
+      sourceImages: tasks[source]!.train.index.length,
+      classes: tasks[target]!.classes,
+      head: [...this.plan.architecture(this.labelSpace(source, target)).head],
+      seed: this.seed(trial),
+      pair: `${tasks[source]!.name} to ${tasks[target]!.name}`,
+    };
+    return makeJob('scores', inputs, { needs, label: `scores of ${this.pairLabel(pair)}`, work: 0 });
+  }
+
+  private distanceOf(source: Job[], target: Job[], head: string[], task: number, label: string): Job {
+    const { distance, statistics, seed } = this.plan.study;
+    const inputs = {
+      source: source.map(({ key }) => key),
+      target: target.map(({ key }) => key),
+      options: distance,
+      head: distance.head === 'drop' ? head : [],
+      replicates: statistics.replicates,
+      // All sources and trials of a target see the same samples, so these are resampled alike.
+      stream: `${seed} ${this.plan.taskHashes[task]}`,
+    };
+    return makeJob('distance', inputs, {
+      needs: [...source, ...target],
+      label: `distance, ${label}`,
+      work: 0,
+    });
+  }
+
+  private looked(network: Job, of: number, target: number, space: number, blocks: number): Job[] {
+    const name = this.plan.tasks[of]!.name;
+    const ends = this.looks.filter((end) => end <= blocks);
+    return ends.map((end, i) => this.fisher(network, name, target, space, ends[i - 1] ?? 0, end));
+  }
+
+  private pairLabel({ source, target }: Pair): string {
+    return `${this.plan.tasks[source]!.name} to ${this.plan.tasks[target]!.name}`;
+  }
+}
+
+/** The examples of a task that Fishers are taken on. */
+export function splitOf(study: Study, task: Task): Task['test'] {
+  return task[study.fisher.split];
+}
+
+/** [from, to) of as many parts of almost one size. */
+function cut(samples: number, parts: number): [number, number][] {
+  const edge = (i: number) => Math.floor((i * samples) / parts);
+  return Array.from({ length: parts }, (_, i) => [edge(i), edge(i + 1)]);
+}
+
+/** Ends that double up to all blocks: of 16: 4, 8, 16. */
+function doubling(blocks: number): number[] {
+  const ends = [blocks];
+  while (ends[0]! >= 8) ends.unshift(Math.floor(ends[0]! / 2));
+  return ends;
+}
+
+/** What makes two architectures the same for a study: names, shapes and order of tensors, input and head. */
+function describe({ name, input, target, head, module }: Architecture): Json {
+  const tensors = module.tensors.map((spec) => [spec.name, [...spec.shape], spec.kind]);
+  return { name, input: [...input], target: target ? [...target] : null, head: [...head], tensors };
+}

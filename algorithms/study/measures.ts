@@ -1,0 +1,107 @@
+import type { Examples } from '../../data/index.ts';
+import { Random, type SafetensorsTensor } from '../../engine/index.ts';
+import type { Network } from '../../models/index.ts';
+import { type DiagonalEntries, type DistanceOptions, distanceContributions } from '../distance.ts';
+import { networkFeatures } from '../features.ts';
+import type { FisherDiagonal } from '../fisher.ts';
+import { blockDistances } from '../statistics/index.ts';
+import type { Job, JobResult, Json } from './job.ts';
+import { fishersFrom } from './payloads.ts';
+
+type Inputs = ReadonlyMap<string, JobResult>;
+
+/** Adapter and runtime a result was made on. */
+export interface Place {
+  adapter: { label: string; driver: string; kind: string };
+  runtime: string;
+}
+
+/** The result of a `distance` job. */
+export interface DistanceValues {
+  distance: number;
+  prefixes: { samples: number; distance: number }[];
+  replicates: number[];
+  /** Share of the squared distance. */
+  layers: { name: string; share: number }[];
+  /** Where its Fishers were measured. */
+  places: Place[];
+}
+
+export function distanceResult(job: Job, inputs: Inputs): JobResult {
+  const given = job.inputs as unknown as {
+    source: string[];
+    target: string[];
+    options: DistanceOptions;
+    head: string[];
+    replicates: number;
+    stream: string;
+  };
+  const [source, target] = [blocksOf(given.source, inputs), blocksOf(given.target, inputs)];
+  const options = { ...given.options, headNames: given.head };
+  const random = new Random(0).fork(given.stream);
+  const found = blockDistances(source, target, { ...options, replicates: given.replicates, random });
+  const { layers } = distanceContributions(whole(source), whole(target), options);
+  const values: DistanceValues = {
+    distance: found.distance,
+    prefixes: found.prefixes,
+    replicates: source.length > 1 ? Array.from(found.replicates) : [],
+    layers: layers.map(({ name, share }) => ({ name, share })),
+    places: placesOf([...given.source, ...given.target], inputs),
+  };
+  return { values: values as unknown as Json, tensors: new Map() };
+}
+
+/** A comparator's score, by its name; null where it has none. */
+export type ScoreValues = Record<string, number | null>;
+
+export function scoresResult(_job: Job, _inputs: Inputs): JobResult {
+  return { values: {}, tensors: new Map() };
+}
+
+export async function featuresResult(
+  network: Network,
+  examples: Examples,
+  place: Record<string, Json>,
+): Promise<JobResult> {
+  const { features, logits } = await networkFeatures(network, examples);
+  const rows = features.labels.length;
+  const matrix = ({ values, width }: typeof features): SafetensorsTensor => {
+    return { dtype: 'F32', shape: [rows, width], data: Float32Array.from(values) };
+  };
+  const labels: SafetensorsTensor = { dtype: 'U32', shape: [rows], data: features.labels };
+  return {
+    values: place,
+    tensors: new Map([
+      ['features', matrix(features)],
+      ['logits', matrix(logits)],
+      ['labels', labels],
+    ]),
+  };
+}
+
+function blocksOf(keys: readonly string[], inputs: Inputs): FisherDiagonal[] {
+  return keys.flatMap((key) => fishersFrom(inputs.get(key)!));
+}
+
+/** The mean of Fishers, each weighted by its samples, in float64. */
+function whole(blocks: readonly FisherDiagonal[]): DiagonalEntries {
+  const samples = blocks.reduce((sum, block) => sum + block.samples, 0);
+  const entries = [...blocks[0]!.entries].map(([name, { shape, data }]) => {
+    const mean = new Float64Array(data.length);
+    for (const block of blocks) {
+      const values = block.entries.get(name)!.data;
+      for (let i = 0; i < mean.length; i++) mean[i]! += (block.samples / samples) * values[i]!;
+    }
+    return [name, { shape, data: mean }] as const;
+  });
+  return { entries: new Map(entries) };
+}
+
+/** Where the Fishers of a distance were measured. */
+function placesOf(keys: readonly string[], inputs: Inputs): Place[] {
+  const places = keys.map((key) => {
+    const { adapter, runtime } = inputs.get(key)!.values as unknown as Place;
+    return { adapter, runtime };
+  });
+  return [...new Map(places.map((place) => [JSON.stringify(place), place])).values()];
+}

@@ -1,0 +1,79 @@
+import type { SafetensorsTensor } from '../../engine/index.ts';
+import { type BatchCounts, type StateDict, type StateFile, stateOf } from '../../models/index.ts';
+import type { FisherDiagonal } from '../fisher.ts';
+import type { TrainingState } from '../train.ts';
+import type { JobResult, Json } from './job.ts';
+
+type Tensors = Map<string, SafetensorsTensor>;
+
+/** A network's tensors as PyTorch would save them. */
+export function stateToTensors(state: StateDict, batches: BatchCounts, prefix = ''): Tensors {
+  const tensors: Tensors = new Map();
+  for (const [name, { shape, data }] of state) {
+    tensors.set(prefix + name, { dtype: 'F32', shape: [...shape], data });
+  }
+  for (const [name, batchCount] of batches) {
+    tensors.set(prefix + name, { dtype: 'I64', shape: [], data: BigInt64Array.of(batchCount) });
+  }
+  return tensors;
+}
+
+export function stateFrom(tensors: JobResult['tensors']): StateFile {
+  return stateOf(tensors, 'a trained network');
+}
+
+/** Block b's entry of a parameter is named `b.parameter`. */
+export function fishersToTensors(fishers: readonly FisherDiagonal[]): Tensors {
+  return new Map(fishers.flatMap(({ entries }, b) => [...stateToTensors(entries, new Map(), `${b}.`)]));
+}
+
+export function fishersFrom({ values, tensors }: JobResult): FisherDiagonal[] {
+  const { samples } = values as { samples: number[] };
+  return samples.map((count, b) => ({ entries: part(tensors, `${b}.`).state, samples: count }));
+}
+
+/** A checkpoint of a training. */
+export function trainingStateResult(training: TrainingState): JobResult {
+  const { epochs, best, state, batches, optimizer, randomPosition } = training;
+  const moments = optimizer.tensors.map((data, i): [string, SafetensorsTensor] => {
+    return [`optimizer.${i}`, { dtype: 'F32', shape: [data.length], data }];
+  });
+  return {
+    values: {
+      epochs: epochs as unknown as Json,
+      best: { epoch: best.epoch, score: best.score },
+      steps: optimizer.steps,
+      randomPosition,
+    },
+    tensors: new Map([
+      ...stateToTensors(state, batches, 'state.'),
+      ...stateToTensors(best.state, new Map(), 'best.'),
+      ...moments,
+    ]),
+  };
+}
+
+export function trainingStateFrom({ values, tensors }: JobResult): TrainingState {
+  const { epochs, best, steps, randomPosition } = values as unknown as {
+    epochs: TrainingState['epochs'];
+    best: { epoch: number; score: number };
+    steps: number;
+    randomPosition: number;
+  };
+  const { state, batches } = part(tensors, 'state.');
+  const moments = [...part(tensors, 'optimizer.').state.values()].map(({ data }) => data);
+  return {
+    epochs,
+    best: { ...best, state: part(tensors, 'best.').state },
+    state,
+    batches,
+    optimizer: { steps, tensors: moments },
+    randomPosition,
+  };
+}
+
+/** The tensors whose names begin so, under the rest of their names. */
+function part(tensors: JobResult['tensors'], prefix: string): StateFile {
+  const chosen = [...tensors].filter(([name]) => name.startsWith(prefix));
+  return stateFrom(new Map(chosen.map(([name, tensor]) => [name.slice(prefix.length), tensor])));
+}

@@ -1,0 +1,189 @@
+import type { Task } from '../../data/index.ts';
+import { FathomError, type Gpu } from '../../engine/index.ts';
+import type { Architecture } from '../../models/index.ts';
+import { decideEarly } from '../statistics/index.ts';
+import { LocalExecutor } from './executor.ts';
+import { type Pair, StudyGraph, type StudyPlan } from './graph.ts';
+import type { Job } from './job.ts';
+import type { DistanceValues } from './measures.ts';
+import type { StudyResults } from './results.ts';
+import { type Failure, Scheduler, type StudyProgress } from './scheduler.ts';
+import type { Study } from './schema.ts';
+import type { Store } from './store.ts';
+import { summarise } from './summary.ts';
+
+/** Puts a study's declaration together with its tasks. */
+export function planStudy(
+  study: Study,
+  tasks: readonly Task[],
+  architecture: (classes: number) => Architecture,
+): StudyPlan {
+  if (tasks.length < 2) {
+    throw new FathomError({
+      code: 'too-few-tasks',
+      message: `The study has ${tasks.length === 0 ? 'no task' : 'one task'}`,
+      fix: 'Declare at least two, under tasks or by a preset',
+    });
+  }
+  const taken = new Set<string>();
+  for (const task of tasks) {
+    checkImages(task, architecture(task.classes));
+    if (taken.has(task.name)) {
+      throw new FathomError({
+        code: 'same-name',
+        message: `Two tasks of the study are called "${task.name}"`,
+        fix: 'Give each a name of its own',
+      });
+    }
+    taken.add(task.name);
+  }
+  const taskHashes = tasks.map(({ name, hash }) => {
+    if (hash === undefined) throw new Error(`the task ${name} has no hash`);
+    return hash;
+  });
+  return { study, tasks, taskHashes, architecture };
+}
+
+function checkImages({ name, train, classes }: Task, { name: network, input, target }: Architecture): void {
+  const { height, width, channels } = train.images;
+  const shape = `${height} x ${width} x ${channels}`;
+  if (`${input}` !== `${[height, width, channels]}`) {
+    throw new FathomError({
+      code: 'unfit-images',
+      message: `${network} takes images of ${input.join(' x ')}, but those of task "${name}" are ${shape}`,
+      fix: 'Set size and channels of the data set, or take another network (cnn3 takes any)',
+    });
+  }
+  if ((classes === 0) === (target !== undefined)) return;
+  throw new FathomError({
+    code: 'unfit-network',
+    message: `${network} gives ${target ? 'images' : 'classes'}, but task "${name}" asks for ${classes === 0 ? 'images' : 'classes'}`,
+    fix: classes === 0 ? 'Take taskonomy_conv or taskonomy_fc' : 'Take a network for classes, such as cnn3',
+  });
+}
+
+export interface RunOptions {
+  plan: StudyPlan;
+  store: Store;
+  open: () => Promise<Gpu>;
+  /** Fathom's version, for the results. */
+  version: string;
+  warn?: (line: string) => void;
+  onProgress?: (progress: StudyProgress) => void;
+  onDone?: (job: Job) => void;
+  /** Least milliseconds between checkpoints of a training. */
+  checkpointEvery?: number;
+}
+
+export interface RunResult {
+  /** Left out where not one trial is whole. */
+  results?: StudyResults;
+  failures: readonly Failure[];
+}
+
+/**
+ * Runs a study, or what is left of it: trains, measures, compares and sums up. Whatever interrupted it, the results
+ * have the same bits on the same adapter.
+ * @throws FathomError `store-full`, `store-unwritable`
+ */
+export async function runStudy(options: RunOptions): Promise<RunResult> {
+  const { plan, store, onProgress, onDone, warn = () => undefined } = options;
+  const graph = new StudyGraph(plan);
+  using executor = new LocalExecutor({ ...options, warn });
+  const scheduler = new Scheduler({ store, executor, onProgress, onDone });
+  scheduler.total = total(allJobs(graph));
+  await scheduler.run(trainings(graph));
+  const looked = await measureTargets(graph, scheduler);
+  await scheduler.run(jobsAfter(graph, looked));
+  const results = await summarise(graph, looked, scheduler, options.version);
+  return { results, failures: scheduler.failures };
+}
+
+/** All jobs of a study, each after those it needs; with an early stop some may turn out not to be needed. */
+export function allJobs(graph: StudyGraph): Map<string, Job> {
+  const last = graph.plan.tasks.map(() => graph.looks.at(-1)!);
+  const jobs = [
+    ...trainings(graph),
+    ...graph.pairs.flatMap((pair) => measuring(graph, pair, last[pair.target]!)),
+    ...jobsAfter(graph, last),
+  ];
+  return new Map(jobs.map((job) => [job.key, job]));
+}
+
+function total(jobs: ReadonlyMap<string, Job>): number {
+  return [...jobs.values()].reduce((sum, { work }) => sum + work, 0);
+}
+
+function trainings(graph: StudyGraph): Job[] {
+  const each = (trials: readonly number[], copy: number) =>
+    trials.flatMap((trial) => graph.plan.tasks.map((_, task) => graph.train(task, trial, copy)));
+  return [...each(graph.trials, 0), ...each(graph.floorTrials, 1)];
+}
+
+function measuring(graph: StudyGraph, pair: Pair, blocks: number): Job[] {
+  const { source, target } = graph.fishers(pair, blocks);
+  return [...target, ...source, graph.distance(pair, blocks)];
+}
+
+/** What is done once it is known on how many blocks each target is measured. */
+function jobsAfter(graph: StudyGraph, looked: readonly number[]): Job[] {
+  const floors = graph.floorTrials.flatMap((trial) =>
+    graph.plan.tasks.flatMap((_, task) => {
+      const { fishers, distance } = graph.floor(task, trial, looked[task]!);
+      return [...fishers, distance];
+    }),
+  );
+  const scores = graph.pairs.flatMap((pair) => {
+    const { classes } = graph.plan.tasks[pair.target]!;
+    return [...(classes > 0 ? [graph.features(pair)] : []), graph.scores(pair, looked[pair.target]!)];
+  });
+  return [...floors, ...scores];
+}
+
+/**
+ * Measures every target on growing numbers of blocks until its closest source is certain enough or all are measured.
+ * @returns by target: blocks measured
+ */
+async function measureTargets(graph: StudyGraph, scheduler: Scheduler): Promise<number[]> {
+  const { study, tasks } = graph.plan;
+  const looked = tasks.map(() => graph.looks.at(-1)!);
+  let open = tasks.map((_, target) => target);
+  for (const blocks of graph.looks) {
+    const pairs = graph.pairs.filter(({ target }) => open.includes(target));
+    await scheduler.run(pairs.flatMap((pair) => measuring(graph, pair, blocks)));
+    const { stopEarly } = study.statistics;
+    if (stopEarly === null || blocks === graph.looks.at(-1)) continue;
+    const still: number[] = [];
+    for (const target of open) {
+      if (await isCertain(graph, scheduler, target, blocks, stopEarly)) looked[target] = blocks;
+      else still.push(target);
+    }
+    open = still;
+  }
+  return looked;
+}
+
+async function isCertain(
+  graph: StudyGraph,
+  scheduler: Scheduler,
+  target: number,
+  blocks: number,
+  level: number,
+): Promise<boolean> {
+  const sources = graph.plan.tasks.flatMap((_, task) => (task === target ? [] : [task]));
+  const measured: DistanceValues[][] = [];
+  for (const trial of graph.trials) {
+    const row: DistanceValues[] = [];
+    for (const source of sources) {
+      const result = await scheduler.result(graph.distance({ source, target, trial }, blocks));
+      if (!result) return false;
+      row.push(result.values as unknown as DistanceValues);
+    }
+    measured.push(row);
+  }
+  const samples = {
+    distance: measured.map((row) => row.map(({ distance }) => distance)),
+    replicates: measured.map((row) => row.map(({ replicates }) => replicates)),
+  };
+  return decideEarly(samples, { blocks, level, looks: graph.looks.length - 1 }).stop;
+}

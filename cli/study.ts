@@ -1,0 +1,42 @@
+import { dirname, join, resolve } from 'node:path';
+import envPaths from 'env-paths';
+import { parseStudy, planStudy, type Study, type StudyPlan } from '../algorithms/index.ts';
+import { buildTasks, openData, type Task } from '../data/index.ts';
+import type { Gpu } from '../engine/index.ts';
+import { withTaskHead } from '../models/index.ts';
+import { readInput } from './files.ts';
+import { architectureMaker } from './network-options.ts';
+
+/** Reads a study's file. @throws FathomError `bad-study`, or what {@link readInput} throws */
+export async function readStudy(path: string): Promise<Study> {
+  return parseStudy(new TextDecoder().decode(await readInput(path)), path);
+}
+
+/** Opens a study's data and makes its tasks; what is decoded is kept in the user's cache. */
+export async function studyTasks(
+  study: Study,
+  path: string,
+  options: { warn: (line: string) => void; gpu: () => Promise<Gpu> },
+): Promise<Task[]> {
+  const folder = dirname(resolve(path));
+  const cache = join(envPaths('fathom', { suffix: '' }).cache, 'data');
+  const open = (name: string) => openData(study.data[name]!, { folder, cache, ...options });
+  return await buildTasks(study.tasks, open, { ...study.splits, seed: study.splits.seed ?? study.seed });
+}
+
+/** A study with its tasks and its network, ready to be run. */
+export async function openStudy(
+  path: string,
+  options: { warn: (line: string) => void; gpu: () => Promise<Gpu> },
+): Promise<StudyPlan> {
+  const study = await readStudy(path);
+  const tasks = await studyTasks(study, path, options);
+  const { name, stem, taskHead } = study.network;
+  const make = await architectureMaker(name, dirname(resolve(path)));
+  const { images } = tasks[0]!.train;
+  const input = [images.height, images.width, images.channels] as const;
+  const plain = (classes: number) => make({ classes, stem, input });
+  return planStudy(study, tasks, (classes) =>
+    taskHead && classes > 0 ? withTaskHead(plain, classes) : plain(classes),
+  );
+}
