@@ -3,6 +3,7 @@ import { loadSource, type StoreOptions } from './cache.ts';
 import type { DataSet } from './dataset.ts';
 import { cifar10Spec, cifar100Spec, openCifar } from './readers/cifar.ts';
 import { csvSpec, openCsv } from './readers/csv.ts';
+import { emojiSpec, openEmoji } from './readers/emoji.ts';
 import { folderSpec, openFolder } from './readers/folder.ts';
 import { idxSpec, mnistSpec, openIdx } from './readers/idx.ts';
 import { npySpec, npzSpec, openNpyPair, openNpz } from './readers/npy.ts';
@@ -24,6 +25,7 @@ export const dataSpec = z.discriminatedUnion('format', [
   npzSpec,
   quickdrawSpec,
   taskonomySpec,
+  emojiSpec,
 ]);
 
 export type DataSpec = z.infer<typeof dataSpec>;
@@ -68,5 +70,7 @@ async function openSource(spec: DataSpec, context: ReaderContext): Promise<Sourc
       return await openQuickdraw(spec, context);
     case 'taskonomy':
       return await openTaskonomy(spec, context);
+    case 'emoji':
+      return await openEmoji(spec, context);
   }
 }
