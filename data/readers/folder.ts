@@ -23,6 +23,11 @@ export const folderSpec = z.strictObject({
     .describe('A folder with train/<class>/ and test/<class>/, or with <class>/ where there is no test set'),
   train: z.string().min(1).optional().describe('In place of path: the folder with <class>/ to train on'),
   test: z.string().min(1).optional().describe('Beside train: the folder with <class>/ to test on'),
+  classes: z
+    .array(z.string().min(1))
+    .min(1)
+    .optional()
+    .describe('The classes wanted, by the names of their folders; left out, all'),
   ...common,
 });
 
@@ -39,7 +44,7 @@ export async function openFolder(spec: z.infer<typeof folderSpec>, context: Read
   const roots = await findRoots(spec, context);
   const listed: Listed[] = [];
   for (const [split, root] of roots) {
-    listed.push({ split, classes: await listClasses(root, spec.limit, context) });
+    listed.push({ split, classes: await listClasses(root, spec, context) });
   }
   const classNames = [...listed[0]!.classes.keys()];
   for (const { classes } of listed.slice(1)) {
@@ -97,13 +102,13 @@ async function findRoots(
 
 async function listClasses(
   root: string,
-  limit: number | undefined,
+  { limit, classes: wanted }: z.infer<typeof folderSpec>,
   context: ReaderContext,
 ): Promise<Map<string, string[]>> {
   const classes = new Map<string, string[]>();
   const other: string[] = [];
   for (const { name, isFolder } of await list(root, root)) {
-    if (!isFolder) continue;
+    if (!isFolder || (wanted && !wanted.includes(name))) continue;
     const paths = await listImages(root, join(root, name), other, 1);
     if (paths.length === 0) {
       throw new FathomError({
@@ -114,6 +119,9 @@ async function listClasses(
     }
     classes.set(name, limit === undefined ? paths : paths.slice(0, limit));
   }
+  const lacking = wanted?.find((name) => !classes.has(name));
+  if (lacking !== undefined)
+    throw missing(join(root, lacking), 'Put it there, or take it out of classes', { code: 'ENOENT' });
   if (classes.size === 0) {
     throw new FathomError({
       code: 'data-empty',
