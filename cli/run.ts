@@ -53,6 +53,7 @@ async function run(path: string, options: RunOptions): Promise<void> {
     await checkFolder(folder, ['results.json']);
     await writeOutput(join(folder, 'study.yaml'), formatStudy(plan.study));
     using progress = startProgress();
+    let done = 0;
     const { results, failures } = await runStudy({
       plan,
       store,
@@ -60,8 +61,12 @@ async function run(path: string, options: RunOptions): Promise<void> {
       version,
       warn,
       onProgress: ({ label, work, total }) => progress.show(label, work, total),
+      onDone: () => {
+        done++;
+      },
     });
     progress[Symbol.dispose]();
+    warn(`Did ${done} jobs; the results of the others were there.`);
     for (const { job, message } of failures) warn(`${job.label} failed: ${message}`);
     if (failures.length > 0) process.exitCode = 1;
     if (!results) {

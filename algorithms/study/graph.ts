@@ -26,22 +26,21 @@ const MOST_BLOCKS = 16;
 
 /** The jobs of a study. Making one costs nothing and gives the same job every time. */
 export class StudyGraph {
-  /** Of the target's samples, the same for all sources: [from, to) by target. */
+  /** By target: what its samples are cut into, [from, to), the same for all sources. */
   readonly blocks: readonly (readonly (readonly [number, number])[])[];
-  /** How many blocks are measured before each decision whether to go on; the last is all of them. */
-  readonly looks: readonly number[];
-  private readonly networkHash: string;
+  /** By target: how many blocks are measured before each decision whether to go on; the last is all of them. */
+  readonly looks: readonly (readonly number[])[];
 
   constructor(readonly plan: StudyPlan) {
     const { study, tasks } = plan;
-    const architecture = plan.architecture(Math.max(2, ...tasks.map(({ classes }) => classes)));
-    this.networkHash = hashOf(describe(architecture));
-    const bytes = 4 * parameterCount(architecture);
-    const samples = tasks.map((task) => Math.min(study.fisher.samples, splitOf(study, task).index.length));
-    const fitting = Math.max(1, Math.min(MOST_BLOCKS, Math.floor(BLOCK_BYTES / bytes)));
-    const blocks = study.fisher.estimator.name === 'batch' ? 1 : Math.min(fitting, ...samples);
-    this.blocks = samples.map((count) => cut(count, blocks));
-    this.looks = study.statistics.stopEarly === null || blocks < 8 ? [blocks] : doubling(blocks);
+    this.blocks = tasks.map((task) => {
+      const samples = Math.min(study.fisher.samples, splitOf(study, task).index.length);
+      const bytes = 4 * parameterCount(plan.architecture(task.classes));
+      const fitting = Math.max(1, Math.min(MOST_BLOCKS, Math.floor(BLOCK_BYTES / bytes)));
+      return cut(samples, study.fisher.estimator.name === 'batch' ? 1 : Math.min(fitting, samples));
+    });
+    const looksOnce = study.statistics.stopEarly === null;
+    this.looks = this.blocks.map(({ length }) => (looksOnce ? [length] : doubling(length)));
   }
 
   get trials(): readonly number[] {
@@ -70,11 +69,12 @@ export class StudyGraph {
   train(task: number, trial: number, copy = 0): Job {
     const { study, tasks, taskHashes } = this.plan;
     const { training } = study;
-    const { name, train } = tasks[task]!;
+    const { name, train, classes } = tasks[task]!;
+    const network = hashOf(describe(this.plan.architecture(classes)));
     const again = copy === 0 ? '' : ' again';
     return makeJob(
       'train',
-      { task: taskHashes[task]!, network: this.networkHash, seed: this.seed(trial), copy, training },
+      { task: taskHashes[task]!, network, seed: this.seed(trial), copy, training },
       { label: `train ${name}${again}, trial ${trial + 1}`, work: training.epochs * train.index.length },
     );
   }
@@ -201,7 +201,7 @@ export class StudyGraph {
 
   private looked(network: Job, of: number, target: number, space: number, blocks: number): Job[] {
     const name = this.plan.tasks[of]!.name;
-    const ends = this.looks.filter((end) => end <= blocks);
+    const ends = this.looks[target]!.filter((end) => end <= blocks);
     return ends.map((end, i) => this.fisher(network, name, target, space, ends[i - 1] ?? 0, end));
   }
 

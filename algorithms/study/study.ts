@@ -101,7 +101,7 @@ export async function runStudy(options: RunOptions): Promise<RunResult> {
 
 /** All jobs of a study, each after those it needs; with an early stop some may turn out not to be needed. */
 export function allJobs(graph: StudyGraph): Map<string, Job> {
-  const last = graph.plan.tasks.map(() => graph.looks.at(-1)!);
+  const last = graph.looks.map((ends) => ends.at(-1)!);
   const jobs = [
     ...trainings(graph),
     ...graph.pairs.flatMap((pair) => measuring(graph, pair, last[pair.target]!)),
@@ -145,17 +145,17 @@ function jobsAfter(graph: StudyGraph, looked: readonly number[]): Job[] {
  * @returns by target: blocks measured
  */
 async function measureTargets(graph: StudyGraph, scheduler: Scheduler): Promise<number[]> {
-  const { study, tasks } = graph.plan;
-  const looked = tasks.map(() => graph.looks.at(-1)!);
-  let open = tasks.map((_, target) => target);
-  for (const blocks of graph.looks) {
+  const { stopEarly } = graph.plan.study.statistics;
+  const looked = graph.looks.map((ends) => ends.at(-1)!);
+  let open = looked.map((_, target) => target);
+  for (let look = 0; open.length > 0; look++) {
     const pairs = graph.pairs.filter(({ target }) => open.includes(target));
-    await scheduler.run(pairs.flatMap((pair) => measuring(graph, pair, blocks)));
-    const { stopEarly } = study.statistics;
-    if (stopEarly === null || blocks === graph.looks.at(-1)) continue;
+    await scheduler.run(pairs.flatMap((pair) => measuring(graph, pair, graph.looks[pair.target]![look]!)));
     const still: number[] = [];
     for (const target of open) {
-      if (await isCertain(graph, scheduler, target, blocks, stopEarly)) looked[target] = blocks;
+      const blocks = graph.looks[target]![look]!;
+      if (blocks === graph.looks[target]!.at(-1)) continue;
+      if (await isCertain(graph, scheduler, target, blocks, stopEarly!)) looked[target] = blocks;
       else still.push(target);
     }
     open = still;
@@ -185,5 +185,5 @@ async function isCertain(
     distance: measured.map((row) => row.map(({ distance }) => distance)),
     replicates: measured.map((row) => row.map(({ replicates }) => replicates)),
   };
-  return decideEarly(samples, { blocks, level, looks: graph.looks.length - 1 }).stop;
+  return decideEarly(samples, { blocks, level, looks: graph.looks[target]!.length - 1 }).stop;
 }

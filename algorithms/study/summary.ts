@@ -129,7 +129,7 @@ export async function summarise(
     rankings: statistics.rankings.map((ranking) => ({
       ...ranking,
       samples: graph.blocks[ranking.target]![looked[ranking.target]! - 1]![1],
-      stoppedEarly: looked[ranking.target]! < graph.looks.at(-1)!,
+      stoppedEarly: looked[ranking.target]! < graph.blocks[ranking.target]!.length,
       stability: stabilityOf(trials, ranking.target),
     })),
     layers: layersOf(trials),
