@@ -151,29 +151,34 @@ function holding(path: string, own: string): Claim {
   };
 }
 
-/** Takes a claim away whose process is gone; gives whether the way is free. */
+/** Takes a claim away whose process is gone; gives whether it is worth while to try and claim again. */
 async function takeAbandoned(path: string): Promise<boolean> {
-  const found = await readFile(path, 'utf8').catch(() => undefined);
-  const age = await stat(path).then(
-    ({ mtimeMs }) => Date.now() - mtimeMs,
-    () => undefined,
-  );
-  if (found === undefined || age === undefined) return true;
-  if (!isAbandoned(found, age)) return false;
-  // Only one of several processes can move it away; what was moved may by then be another's, new claim.
-  const aside = `${path}.${randomUUID()}.part`;
+  const found = await contentOf(path);
+  if (found === undefined) return true;
+  if (!isAbandoned(found.text, found.age)) return false;
+  // One process at a time, and only what is still there when its turn comes.
+  const turn = `${path}.turn`;
   try {
-    await rename(path, aside);
+    await (await open(turn, 'wx')).close();
   } catch {
-    return true;
-  }
-  const moved = await readFile(aside, 'utf8').catch(() => undefined);
-  if (moved !== found) {
-    await rename(aside, path).catch(() => undefined);
+    const other = await contentOf(turn);
+    if (other && other.age > HEARTBEAT_MS) await rm(turn, { force: true });
     return false;
   }
-  await rm(aside, { force: true });
-  return true;
+  try {
+    if ((await contentOf(path))?.text === found.text) await rm(path, { force: true });
+    return true;
+  } finally {
+    await rm(turn, { force: true });
+  }
+}
+
+async function contentOf(path: string): Promise<{ text: string; age: number } | undefined> {
+  try {
+    return { text: await readFile(path, 'utf8'), age: Date.now() - (await stat(path)).mtimeMs };
+  } catch {
+    return undefined;
+  }
 }
 
 function isAbandoned(claim: string, age: number): boolean {
