@@ -1,5 +1,6 @@
 import type { TopLevelSpec } from 'vega-lite';
-import { FONT, toPng, toSvg } from './render.ts';
+import { textWidth, toPng, toSvg } from './render.ts';
+import { CHART, COLOURS, numbered, SEQUENTIAL } from './theme.ts';
 
 export interface Heatmap {
   title: string;
@@ -15,65 +16,97 @@ export interface Heatmap {
   closest: readonly number[];
 }
 
-const CELL = { width: 124, height: 84 };
+/** The largest cells, and the narrowest in which their text stands. */
+const CELL = { width: 124, height: 84, least: 15 };
+const READING = 'smaller = closer; read down a column to find the best source for a target';
 
 /**
  * Draws a matrix of distances, sources on rows and targets on columns, as SVG and as PNG of twice its size.
  * The same values give the same bytes on every machine: the font comes with the package.
  */
 export async function renderHeatmap(heatmap: Heatmap): Promise<{ svg: string; png: Uint8Array }> {
-  const svg = await toSvg(specification(heatmap));
+  const spec = heatmapChart(heatmap);
+  const title = {
+    text: heatmap.title,
+    subtitle: [READING, heatmap.note],
+    fontSize: 17,
+    subtitleFontSize: 12,
+    subtitleColor: COLOURS.muted,
+    subtitlePadding: 6,
+    offset: 16,
+  };
+  const svg = await toSvg({ ...spec, padding: 16, title });
   return { svg, png: await toPng(svg) };
 }
 
-function specification({ title, note, names, mean, sigma, closest }: Heatmap): TopLevelSpec {
-  const labels = names.map((name, i) => `${i}: ${name}`);
+/**
+ * The matrix without a title. Cells shrink to fit the width: they lose first their rows' third line, then a decimal,
+ * then all text. Cells of the least size may make it wider.
+ */
+export function heatmapChart(
+  { names, mean, sigma, closest }: Omit<Heatmap, 'title' | 'note'>,
+  width = Number.POSITIVE_INFINITY,
+): TopLevelSpec {
+  const narrow = width < 500;
+  const labels = numbered(names, narrow ? 14 : 24);
+  // On a phone columns are named by number alone, and rows say which is which.
+  const columns = narrow ? names.map((_, i) => `${i}`) : labels;
+  const longest = Math.max(...labels.map((label) => textWidth(label, 12)));
+  const legend = narrow ? 0 : 90;
+  const room = (width - longest - legend - 42) / names.length;
+  const cell = Math.floor(Math.min(CELL.width, Math.max(CELL.least, room)));
+  const height = Math.floor(Math.min(CELL.height, Math.max(cell * 0.68, Math.min(cell, 34))));
+  const full = cell >= 62;
+  const text = cell >= 32;
+  const short = (value: number) => value.toFixed(2).replace(/^0/, '');
   const cells = mean.flatMap((row, s) =>
     row.map((value, t) => ({
       source: labels[s],
-      target: labels[t],
+      target: columns[t],
       value,
-      mean: s === t ? '0' : value.toFixed(3),
-      sigma: s === t ? 'same task' : sigma ? `± ${sigma[s]![t]!.toFixed(3)}` : '',
+      mean: s === t ? '0' : full ? value.toFixed(3) : short(value),
+      sigma: sigmaText(s, t),
       note: s !== t && closest[t] === s ? 'closest' : '',
       same: s === t,
     })),
   );
+  function sigmaText(s: number, t: number): string {
+    if (s === t) return full && cell >= 100 ? 'same task' : '';
+    if (!sigma) return '';
+    const spread = sigma[s]![t]!;
+    return full ? `± ${spread.toFixed(3)}` : `±${short(spread)}`;
+  }
   const ink = {
     condition: [
-      { test: 'datum.same', value: '#8a9199' },
-      { test: 'datum.value < 0.25', value: 'white' },
+      { test: 'datum.same', value: '#5f6972' },
+      // On either side of this the text has a contrast of 4.5.
+      { test: 'datum.value < 0.235', value: 'white' },
     ],
-    value: '#1a1a1a',
+    value: 'black',
   };
-  const text = (field: string, dy: number, fontSize: number, fontWeight: 'bold' | 'normal') => ({
+  const line = (field: string, dy: number, fontSize: number, fontWeight: 'bold' | 'normal') => ({
     mark: { type: 'text' as const, dy, fontSize, fontWeight },
     encoding: { text: { field, type: 'nominal' as const }, color: ink },
   });
+  const large = cell >= 100;
+  const marked = { transform: [{ filter: "datum.note !== ''" }] };
   return {
-    $schema: 'https://vega.github.io/schema/vega-lite/v5.json',
-    background: 'white',
-    padding: 16,
-    title: {
-      text: title,
-      subtitle: ['smaller = closer; read down a column to find the best source for a target', note],
-      anchor: 'start',
-      fontSize: 17,
-      subtitleFontSize: 12,
-      subtitleColor: '#555',
-      subtitlePadding: 6,
-      offset: 16,
-    },
+    ...CHART,
     data: { values: cells },
-    width: CELL.width * names.length,
-    height: CELL.height * names.length,
+    width: cell * names.length,
+    height: height * names.length,
     encoding: {
       x: {
         field: 'target',
         type: 'ordinal',
-        sort: labels,
+        sort: columns,
         title: 'target',
-        axis: { orient: 'top', labelAngle: 0 },
+        axis: {
+          orient: 'top',
+          ...(cell >= longest + 4 || narrow
+            ? { labelAngle: 0 }
+            : { labelAngle: cell >= 40 ? -35 : -90, labelAlign: 'left', labelBaseline: 'middle' }),
+        },
         scale: { paddingInner: 0.04, paddingOuter: 0 },
       },
       y: {
@@ -81,51 +114,61 @@ function specification({ title, note, names, mean, sigma, closest }: Heatmap): T
         type: 'ordinal',
         sort: labels,
         title: 'source',
-        // Without a canvas Vega guesses how wide labels are, and guesses far too wide.
-        axis: { maxExtent: 8 + 7.6 * Math.max(...labels.map((label) => label.length)) },
         scale: { paddingInner: 0.06, paddingOuter: 0 },
       },
     },
     layer: [
       {
-        mark: { type: 'rect', cornerRadius: 3 },
+        mark: { type: 'rect', cornerRadius: cell < 30 ? 0 : 3 },
         encoding: {
           color: {
             condition: { test: 'datum.same', value: '#eef0f2' },
             field: 'value',
             type: 'quantitative',
-            scale: {
-              domain: [0, 0.25, 0.5, 0.75, 1],
-              range: ['#06283d', '#2a83a4', '#7cc0de', '#d6eaf4', '#f7fafc'],
-            },
-            legend: { title: 'distance d', gradientLength: 200, format: '.1f', tickCount: 5 },
+            scale: SEQUENTIAL,
+            legend: narrow
+              ? null
+              : {
+                  title: 'distance d',
+                  gradientLength: Math.min(200, Math.max(60, height * names.length - 20)),
+                  format: '.1f',
+                  tickCount: 5,
+                },
           },
         },
       },
       {
-        transform: [{ filter: "datum.note !== ''" }],
-        mark: { type: 'rect', filled: false, stroke: '#e4572e', strokeWidth: 4, cornerRadius: 3 },
+        ...marked,
+        mark: {
+          type: 'rect',
+          filled: false,
+          stroke: '#e4572e',
+          strokeWidth: cell < 30 ? 2.5 : 4,
+          cornerRadius: cell < 30 ? 0 : 3,
+        },
       },
-      text('mean', -10, 19, 'bold'),
-      text('sigma', 10, 12, 'normal'),
-      {
-        transform: [{ filter: "datum.note !== ''" }],
-        ...text('note', 28, 11, 'bold'),
-      },
+      ...(text
+        ? [
+            line('mean', sigma ? -0.12 * height : 0, large ? 19 : full ? 15 : 12, 'bold' as const),
+            line('sigma', large ? 10 : 0.22 * height, large ? 12 : full ? 10.5 : 9, 'normal' as const),
+          ]
+        : []),
+      ...(large ? [{ ...marked, ...line('note', 28, 11, 'bold') }] : []),
     ],
     config: {
-      font: FONT,
-      view: { stroke: null },
+      ...CHART.config,
       axis: {
+        ...CHART.config.axis,
+        labelColor: COLOURS.ink,
         domain: false,
         ticks: false,
-        labelFontSize: 13,
-        labelLimit: 0,
-        labelPadding: 8,
+        labelFontSize: cell < 24 ? 10 : cell < 100 ? 12 : 13,
         titleFontSize: 13,
-        titlePadding: 10,
+        titleFontWeight: 'bold',
+        labelPadding: 6,
+        titlePadding: 8,
       },
-      legend: { labelFontSize: 11, titleFontSize: 12, offset: 24 },
+      legend: { ...CHART.config.legend, offset: 20 },
     },
   };
 }

@@ -1,0 +1,179 @@
+import type { StudyResults } from '../algorithms/study/results.ts';
+import { type Answer, answers, percentage, spread } from './answer.ts';
+import type { FigureName } from './figures.ts';
+import { type Html, html, trusted } from './html.ts';
+import { STYLE } from './style.ts';
+import { comparatorsTable, named, provenance, rankingTable, scoresTable, tasksTable } from './tables.ts';
+import { themed } from './theme.ts';
+
+/** A figure drawn for a desk and for a phone. */
+export interface DrawnFigure {
+  name: FigureName;
+  alt: string;
+  caption: string;
+  wide: string;
+  narrow: string;
+}
+
+/** Targets up to which their tables of sources stand open. */
+const OPEN = 6;
+/** Ties a card names. */
+const NAMED_TIES = 3;
+
+/** The page: one file that asks for nothing from anywhere and runs no script. */
+export function page(results: StudyResults, figures: readonly DrawnFigure[]): string {
+  const { study, tasks } = results;
+  const drawn = (...names: FigureName[]) => figures.filter(({ name }) => names.includes(name)).map(figureOf);
+  const pairs = tasks.length > 1;
+  const sections: [id: string, title: string, body: Html | false][] = [
+    ['answer', 'Where to start from', answerSection(results)],
+    ['meaning', 'What the numbers mean', meaning(results)],
+    ['matrix', 'All distances', pairs && html`${drawn('matrix')}`],
+    ['graph', 'Who is close to whom', pairs && html`${drawn('graph')}`],
+    ['groups', 'Groups and map', pairs && html`<div class="beside">${drawn('tree', 'map')}</div>`],
+    ['rankings', 'Sources for each target', pairs && rankings(results)],
+    ['learning', 'What the networks learnt', html`${tasksTable(results)}${drawn('accuracy', 'loss')}`],
+    ['stability', 'Were there enough samples?', drawn('stability').length > 0 && html`${drawn('stability')}`],
+    [
+      'layers',
+      'Which layers make the distance',
+      drawn('layers').length > 0 && html`${drawn('layers', 'closest-layers')}`,
+    ],
+    ['comparators', 'Other measures', pairs && comparators(results)],
+    ['provenance', 'Where this comes from', provenance(results)],
+  ];
+  const shown = sections.filter((section): section is [string, string, Html] => section[2] !== false);
+  const document = html`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="generator" content="Fathom ${results.version}">
+<meta name="color-scheme" content="light dark">
+<title>${study.name}</title>
+<link rel="icon" href="data:,">
+<style>${trusted(STYLE)}</style>
+</head>
+<body>
+<header>
+<h1>${named(study.name)}</h1>
+<p class="lead">${summary(results)}</p>
+</header>
+<nav aria-label="Sections"><ul>${shown.map(([id, title]) => html`<li><a href="#${id}">${title}</a></li>`)}</ul></nav>
+<main>
+${shown.map(
+  ([id, title, body]) => html`<section id="${id}" aria-labelledby="${id}-title">
+<h2 id="${id}-title">${title}</h2>
+${body}
+</section>
+`,
+)}</main>
+<footer><p>Fathom ${results.version}. Values are also in <code>matrix.csv</code>, <code>summary.csv</code> and <code>results.json</code> beside this page, charts in <code>figures/</code>.</p></footer>
+</body>
+</html>
+`;
+  return document.text;
+}
+
+function summary({ tasks, distance, provenance }: StudyResults): string {
+  const trials = distance.trials.length;
+  const tasksText = tasks.length === 1 ? 'One task' : `${tasks.length} tasks`;
+  return `${tasksText}, ${trials === 1 ? 'one trial' : `${trials} trials`}, network ${provenance.network}. Fisher task distance: ${provenance.estimator}.`;
+}
+
+function answerSection(results: StudyResults): Html {
+  const { warnings } = results;
+  const all = answers(results);
+  const some = all.filter(({ source }) => source !== undefined);
+  return html`${
+    some.length === 0
+      ? html`<p>There is one task only, so there is nothing to start it from.</p>`
+      : html`<ul class="cards">${some.map((answer) => card(results, answer))}</ul>`
+  }
+${
+  warnings.length > 0 &&
+  html`<div class="warnings" role="note" aria-label="Warnings"><h3>Before you trust this</h3><ul>${warnings.map((warning) => html`<li>${warning}</li>`)}</ul></div>`
+}`;
+}
+
+function card({ tasks, distance }: StudyResults, answer: Answer): Html {
+  const { target, source, sigma, probability, ties, timesFloor } = answer;
+  const tied = ties.slice(0, NAMED_TIES);
+  const rest = ties.length - tied.length;
+  const sure =
+    probability === undefined
+      ? 'one trial: how sure this is cannot be said'
+      : `${percentage(probability)} likely to be really the closest`;
+  return html`<li class="card${ties.length > 0 && ' tied'}">
+<p class="for">For <strong>${named(tasks[target]!.name)}</strong> start from</p>
+<p class="source">${named(tasks[source!]!.name)}</p>
+<p class="value">${spread(answer.distance, sigma)}${timesFloor !== undefined && html` <span class="aside">= ${timesFloor.toFixed(1)} × noise floor</span>`}</p>
+<p>${sure}</p>
+${
+  ties.length > 0
+    ? html`<p class="tie">Tie with ${tied.map((other, i) => html`${i > 0 && ', '}${named(tasks[other]!.name)} (${distance.mean[other]![target]!.toFixed(3)})`)}${rest > 0 && ` and ${rest} more`}</p>`
+    : ''
+}
+</li>
+`;
+}
+
+function meaning({ distance, floor }: StudyResults): Html {
+  const trials = distance.trials.length;
+  const measured = floor.mean.some((value) => value > 0);
+  return html`<p>A <strong>distance</strong> says how differently two networks depend on their weights when both look at the target’s images: <strong>0</strong>, on the same weights to the same degree; <strong>1</strong>, on entirely different ones. It has a <strong>direction</strong>: from A to B is not from B to A, for each target judges by its own images. A small distance means that much of what was learnt for the source is of use for the target.</p>
+<p><strong>Read down a column</strong>: the smallest number is the source to start that target from. Compare numbers within one column only, not across columns, networks or data sets; what carries over is the order.</p>
+<p>${
+    trials > 1
+      ? html`<strong>±</strong> is the standard deviation over ${trials} trials, each trained anew from another initialisation that all its tasks share. “Really the closest” is the share of resamplings of trials and samples in which a source comes first; sources that cannot be told apart are called a <strong>tie</strong>.`
+      : html`There is <strong>one trial</strong> only, so there is no ±, and nothing says how sure the order is. Run at least three trials before acting on it.`
+  } ${
+    measured
+      ? html`The <strong>noise floor</strong> is the distance between two trainings of one and the same task that differ in nothing but the order of the images: a distance of about 1 × floor is as good as none.`
+      : html`No <strong>noise floor</strong> was measured: the distance between two trainings of one and the same task, below which a distance means nothing.`
+  }</p>`;
+}
+
+function rankings(results: StudyResults): Html {
+  const { rankings: all, tasks, distance } = results;
+  if (all.length <= OPEN) return html`${all.map((ranking) => rankingTable(results, ranking))}`;
+  return html`${all.map((ranking) => {
+    const first = ranking.order[0]!;
+    return html`<details><summary>${named(tasks[ranking.target]!.name)} <span class="aside">closest: ${named(tasks[first]!.name)}, ${distance.mean[first]![ranking.target]!.toFixed(3)}</span></summary>${rankingTable(results, ranking)}</details>
+`;
+  })}`;
+}
+
+function comparators(results: StudyResults): Html {
+  const { comparators: all } = results;
+  if (all.length === 0) return html`<p>No other measure was asked for in this study.</p>`;
+  return html`<p>What other measures say of the same networks and images. <strong>τ</strong> is Kendall’s agreement of two orders of sources: 1, the same; 0, unrelated; −1, reversed. Agreement says that two measures see the same, not which of them is right.</p>
+<ul>${all.map(({ name, description, higherIsCloser }) => html`<li><strong>${name}</strong> (${higherIsCloser ? 'higher' : 'lower'} = closer): ${description}</li>`)}</ul>
+${comparatorsTable(results)}
+${all.map(
+  (
+    comparator,
+  ) => html`<details><summary>All scores of ${comparator.name}</summary>${scoresTable(results, comparator)}</details>
+`,
+)}`;
+}
+
+function figureOf({ name, alt, caption, wide, narrow }: DrawnFigure): Html {
+  return html`<figure id="figure-${name}">
+<div class="chart wide">${inline(wide, `${name}-w`, alt)}</div>
+<div class="chart narrow">${inline(narrow, `${name}-n`, alt)}</div>
+<figcaption>${caption}</figcaption>
+</figure>
+`;
+}
+
+/** A chart as part of the page: with a label, in the page's colours, with ids that no other chart has. */
+function inline(svg: string, prefix: string, alt: string): Html {
+  const named = html`<svg role="img" aria-label="${alt}" `.text;
+  return trusted(
+    themed(svg)
+      .replace(/^<svg /, () => named)
+      .replaceAll(/ id="([^"]+)"/g, ` id="${prefix}-$1"`)
+      .replaceAll(/url\(#([^)]+)\)/g, `url(#${prefix}-$1)`),
+  );
+}
