@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { FathomError } from '../engine/index.ts';
 
 export { checkFolder, checkWritable, writeOutput } from '../report/files.ts';
@@ -17,4 +17,14 @@ export async function readInput(path: string): Promise<Uint8Array> {
       cause,
     });
   }
+}
+
+/** @throws FathomError `exists` where there is a file at `path` */
+export async function refuseExisting(path: string): Promise<void> {
+  if (!(await stat(path).catch(() => undefined))) return;
+  throw new FathomError({
+    code: 'exists',
+    message: `There is a file ${path}`,
+    fix: 'Move it away, or name another folder with --out',
+  });
 }
