@@ -12,7 +12,7 @@ import {
 } from '../algorithms/index.ts';
 import type { Gpu } from '../engine/index.ts';
 
-const writeReport = async (_: StudyResults, folder: string) => [join(folder, 'results.json')]; // TODO
+import { writeReport } from '../report/index.ts';
 
 import { addCommand, type CommonOptions, openGpu, printResult, table, version } from './command.ts';
 import { checkFolder, writeOutput } from './files.ts';
