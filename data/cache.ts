@@ -175,10 +175,12 @@ async function writeEntry(path: string, decoded: Decoded, sources: string, write
   const folder = join(path, '..');
   const unfinished = `${path}.${process.pid}-${randomUUID().slice(0, 8)}.part`;
   let file: number | undefined;
+  let wasMade = false;
   try {
     mkdirSync(folder, { recursive: true });
     removeAbandoned(folder);
     file = openSync(unfinished, 'wx');
+    wasMade = true;
     const header: Header = {
       classNames: decoded.classNames,
       sources,
@@ -210,7 +212,7 @@ async function writeEntry(path: string, decoded: Decoded, sources: string, write
     renameSync(unfinished, path);
   } catch (cause) {
     if (file !== undefined) closeSync(file);
-    rmSync(unfinished, { force: true });
+    if (wasMade) rmSync(unfinished, { force: true });
     if (cause instanceof FathomError) throw cause;
     const { code } = cause as { code?: string };
     if (code === undefined) throw cause;

@@ -5,7 +5,8 @@ import { parquetReadObjects } from 'hyparquet';
 import jpeg from 'jpeg-js';
 import type { Examples } from '../data/index.ts';
 
-const SHARED = process.env.FATHOM_SHARED ?? fileURLToPath(new URL('../../shared', import.meta.url));
+/** Where the files lie that some tests need. */
+export const SHARED = process.env.FATHOM_SHARED ?? fileURLToPath(new URL('../../shared', import.meta.url));
 const PATH = `${SHARED}/data/cifar10-jpeg-test.parquet`;
 
 /** Whether the images are at hand; the reason to skip where they are not. */

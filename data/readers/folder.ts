@@ -131,7 +131,7 @@ async function listClasses(
   }
   if (other.length > 0) {
     context.warn(
-      `${root} has ${other.length} files that are not PNG or JPEG, passed over, such as ${other[0]}`,
+      `Files of ${root} that are no PNG or JPEG are passed over: ${other.length}, such as ${other[0]}`,
     );
   }
   return classes;

@@ -53,6 +53,7 @@ type Spec = z.infer<typeof parquetSpec>;
 interface Shard {
   path: string;
   metadata: FileMetaData;
+  schema: SchemaTree;
   /** Rows of each row group. */
   groups: number[];
 }
@@ -142,13 +143,13 @@ function openShard(path: string): Shard {
     if (groups.some((rows) => !(rows >= 0)) || groups.reduce((sum, rows) => sum + rows, 0) > bytes) {
       throw new Error('it tells of more rows than it has bytes');
     }
-    return { path, metadata, groups };
+    return { path, metadata, schema: parquetSchema(metadata), groups };
   });
 }
 
-function findColumns({ path, metadata }: Shard, spec: Spec): Columns {
+function findColumns({ path, metadata, schema }: Shard, spec: Spec): Columns {
   const features = hubFeatures(metadata);
-  const names = parquetSchema(metadata).children.map((child) => child.element.name);
+  const names = schema.children.map((child) => child.element.name);
   const ofType = (type: string) => names.filter((name) => features[name]?._type === type);
   const pick = (given: string | undefined, found: string[], field: string, what: string): string => {
     const column = given ?? (found.length === 1 ? found[0] : undefined);
@@ -162,8 +163,7 @@ function findColumns({ path, metadata }: Shard, spec: Spec): Columns {
   const images = ofType('Image');
   const isEncoded = (child: SchemaTree) => child.children.some(({ element }) => element.name === 'bytes');
   if (images.length === 0) {
-    for (const child of parquetSchema(metadata).children)
-      if (isEncoded(child)) images.push(child.element.name);
+    for (const child of schema.children) if (isEncoded(child)) images.push(child.element.name);
   }
   const labels = ofType('ClassLabel');
   if (labels.length === 0) labels.push('label');
@@ -234,15 +234,16 @@ function encodedImage(value: unknown, name: string): Uint8Array {
 
 /** The values of one column in one row group. hyparquet is given only what has been checked. */
 async function readColumn(
-  { path, metadata, groups }: Shard,
+  { path, metadata, schema, groups }: Shard,
   group: number,
   name: string,
 ): Promise<unknown[]> {
   const rows = groups[group]!;
   if (rows === 0) return [];
   const { bytes, columns } = withFile(path, (file, size) => {
-    const chunks: Uint8Array[] = [];
-    let at = 0;
+    // As in a file, no column starts at 0, which would mean that it has no dictionary.
+    const chunks: Uint8Array[] = [Buffer.from('PAR1')];
+    let at = 4;
     const columns = metadata.row_groups[group]!.columns.filter(
       ({ meta_data }) => meta_data?.path_in_schema[0] === name,
     ).map(({ file_path, meta_data: column }) => {
@@ -255,7 +256,7 @@ async function readColumn(
         throw new Error('a column lies outside the file');
       }
       const chunk = readFully(file, length, start);
-      checkPages(chunk, { column, rows, maxDefinition: definitionLevels(metadata, column.path_in_schema) });
+      checkPages(chunk, { column, rows, maxDefinition: definitionLevels(schema, column.path_in_schema) });
       chunks.push(chunk);
       const moved = {
         ...column,
@@ -288,8 +289,8 @@ async function readColumn(
 }
 
 /** Levels of optional fields down to a column. */
-function definitionLevels(metadata: FileMetaData, path: string[]): number {
-  let tree = parquetSchema(metadata);
+function definitionLevels(schema: SchemaTree, path: string[]): number {
+  let tree = schema;
   let levels = 0;
   for (const name of path) {
     const child = tree.children.find(({ element }) => element.name === name);

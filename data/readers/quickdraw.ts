@@ -50,7 +50,7 @@ export async function openQuickdraw(
     if (isFolder || !['.npy', '.u8'].includes(extname(name))) continue;
     files.set(basename(name, extname(name)).replace(/^full_numpy_bitmap_/, ''), join(folder, name));
   }
-  const classNames = spec.classes ?? [...files.keys()];
+  const classNames = spec.classes ?? [...files.keys()].sort();
   const paths = classNames.map((name) => {
     const path = files.get(name);
     if (path !== undefined) return path;

@@ -55,7 +55,7 @@ export async function openTaskonomy(spec: Spec, context: ReaderContext): Promise
   const complete = [...all].filter((view) => domains.every((domain) => found.get(domain)!.has(view))).sort();
   if (complete.length === 0) throw noViews(root);
   if (complete.length < all.size) {
-    context.warn(`${root} has ${all.size - complete.length} views that lack a domain, passed over`);
+    context.warn(`Views of ${root} that lack a domain are passed over: ${all.size - complete.length}`);
   }
   const views = complete.slice(0, spec.limit);
   const pathsOf = (domain: string) => views.map((view) => found.get(domain)!.get(view)!);
