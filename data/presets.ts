@@ -45,8 +45,18 @@ const cifar10: Preset = {
     "The paper's four tasks on CIFAR-10: car, cat, ship or not; cat, ship, truck or not; bird, frog, horse or anything else; all ten classes",
   data: { cifar10: { format: 'cifar10' } },
   tasks: [
-    { name: 'car cat ship', data: 'cifar10', groups: { 'automobile, cat or ship': [1, 3, 8] } },
-    { name: 'cat ship truck', data: 'cifar10', groups: { 'cat, ship or truck': [3, 8, 9] } },
+    {
+      name: 'car cat ship',
+      data: 'cifar10',
+      groups: { 'automobile, cat or ship': [1, 3, 8] },
+      description: 'automobile, cat, ship or not',
+    },
+    {
+      name: 'cat ship truck',
+      data: 'cifar10',
+      groups: { 'cat, ship or truck': [3, 8, 9] },
+      description: 'cat, ship, truck or not',
+    },
     { name: 'bird frog horse', data: 'cifar10', groups: each({ bird: 2, frog: 6, horse: 7 }) },
     { name: '10 classes', data: 'cifar10' },
   ],
@@ -67,10 +77,30 @@ const cifar100: Preset = {
     "The paper's four tasks on CIFAR-100: vehicle or not; household thing or not; which of ten vehicles or anything else; which of ten vehicles and ten household things or anything else",
   data: { cifar100: { format: 'cifar100', labels: 'fine' } },
   tasks: [
-    { name: 'vehicles', data: 'cifar100', groups: { vehicle: Object.values(VEHICLES) } },
-    { name: 'household', data: 'cifar100', groups: { 'household thing': Object.values(HOUSEHOLD) } },
-    { name: '10 vehicles', data: 'cifar100', groups: each(VEHICLES) },
-    { name: 'vehicles, household', data: 'cifar100', groups: each({ ...VEHICLES, ...HOUSEHOLD }) },
+    {
+      name: 'vehicles',
+      data: 'cifar100',
+      groups: { vehicle: Object.values(VEHICLES) },
+      description: 'one of ten vehicles or not',
+    },
+    {
+      name: 'household',
+      data: 'cifar100',
+      groups: { 'household thing': Object.values(HOUSEHOLD) },
+      description: 'one of ten household things or not',
+    },
+    {
+      name: '10 vehicles',
+      data: 'cifar100',
+      groups: each(VEHICLES),
+      description: 'ten vehicles or anything else',
+    },
+    {
+      name: 'vehicles, household',
+      data: 'cifar100',
+      groups: each({ ...VEHICLES, ...HOUSEHOLD }),
+      description: 'ten vehicles, ten household things or anything else',
+    },
   ],
   splits: { train: 400, validation: 100, test: 100, per: 'class' },
 };

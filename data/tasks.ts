@@ -105,7 +105,7 @@ export function buildTask(data: TaskData, spec: TaskSpec, defaults: Splits): Tas
   const drawn = { train: draw('train'), validation: draw('validation'), test: draw('test') };
   return {
     name: spec.name,
-    description: spec.description ?? describe(data, spec, classNames),
+    description: spec.description ?? describe(spec, classNames),
     classes: classNames.length,
     classNames,
     ...drawn,
@@ -228,11 +228,11 @@ function checkClasses(labels: Uint32Array, task: string, classNames: readonly st
   });
 }
 
-function describe(data: TaskData, spec: TaskSpec, classNames: string[]): string {
+function describe(spec: TaskSpec, classNames: string[]): string {
   const { target } = spec;
-  if (target === 'rgb' || target === 'autoencoding') return `the image itself, of ${data.name}`;
-  if (target !== undefined) return `${target} of the images of ${data.name}`;
-  if (classNames.length > MOST_LISTED) return `${classNames.length} classes of ${data.name}`;
+  if (target === 'rgb' || target === 'autoencoding') return `the image itself, of ${spec.data}`;
+  if (target !== undefined) return `${target} of the images of ${spec.data}`;
+  if (classNames.length > MOST_LISTED) return `${classNames.length} classes of ${spec.data}`;
   const [first = '', ...others] = classNames;
   const listed = typeof spec.rest === 'string' ? [...others, first] : classNames;
   return `${listed.slice(0, -1).join(', ')} or ${listed.at(-1)}`;
