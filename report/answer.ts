@@ -8,7 +8,7 @@ export interface Answer {
   distance: number;
   /** Over trials; undefined for a single one. */
   sigma?: number;
-  /** That it is really the closest; undefined where neither trials nor samples say anything on it. */
+  /** That it is really the closest; undefined where it is the only one or neither trials nor samples tell. */
   probability?: number;
   /** Sources that may as well be the closest, the likeliest first. */
   ties: number[];
@@ -34,7 +34,7 @@ export function answers({ distance, closest, rankings, floor }: StudyResults): A
       source,
       distance: value,
       sigma: single ? undefined : distance.sigma[source]![target]!,
-      probability: known ? probability[source]! : undefined,
+      probability: known && order.length > 1 ? probability[source]! : undefined,
       ties:
         sure || !known
           ? []
@@ -46,11 +46,10 @@ export function answers({ distance, closest, rankings, floor }: StudyResults): A
   });
 }
 
-/** A probability in per cent; what is not certain is never called 0 or 100. */
+/** A probability of a bootstrap, in per cent; its draws are too few to call anything certain. */
 export function percentage(probability: number): string {
-  if (probability > 0 && probability < 0.01) return 'under 1 %';
-  if (probability < 1 && probability > 0.99) return 'over 99 %';
-  return `${Math.round(100 * probability)} %`;
+  if (probability < 0.005) return 'under 1 %';
+  return probability > 0.995 ? 'over 99 %' : `${Math.round(100 * probability)} %`;
 }
 
 /** A distance with its spread. */

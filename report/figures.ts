@@ -110,7 +110,7 @@ function matrixFigure(results: StudyResults): Figure {
   return {
     name: 'matrix',
     alt: `Matrix of distances, sources on rows and targets on columns. Closest: ${said.join('; ')}${names.length > NAMED ? '; and others' : ''}. The tables of sources have all values.`,
-    caption: `Distance from a source (row) to a target (column)${single ? '' : `: mean and standard deviation over ${distance.trials.length} trials`}. The darker, the closer; the closest source of each column is framed.`,
+    caption: `Distance from a source (row) to a target (column)${single ? '' : `: mean over ${distance.trials.length} trials, with its standard deviation where there is room`}. The darker, the closer; the closest source of each column is framed.`,
     chart: (width) =>
       heatmapChart(
         { names, mean: distance.mean, sigma: single ? undefined : distance.sigma, closest },

@@ -78,7 +78,7 @@ export function heatmapChart(
   }
   const ink = {
     condition: [
-      { test: 'datum.same', value: '#5f6972' },
+      { test: 'datum.same', value: COLOURS.muted },
       // On either side of this the text has a contrast of 4.5.
       { test: 'datum.value < 0.235', value: 'white' },
     ],
@@ -122,7 +122,7 @@ export function heatmapChart(
         mark: { type: 'rect', cornerRadius: cell < 30 ? 0 : 3 },
         encoding: {
           color: {
-            condition: { test: 'datum.same', value: '#eef0f2' },
+            condition: { test: 'datum.same', value: COLOURS.blank },
             field: 'value',
             type: 'quantitative',
             scale: SEQUENTIAL,
@@ -149,7 +149,7 @@ export function heatmapChart(
       },
       ...(text
         ? [
-            line('mean', sigma ? -0.12 * height : 0, large ? 19 : full ? 15 : 12, 'bold' as const),
+            line('mean', sigma || large ? -0.12 * height : 0, large ? 19 : full ? 15 : 12, 'bold' as const),
             line('sigma', large ? 10 : 0.22 * height, large ? 12 : full ? 10.5 : 9, 'normal' as const),
           ]
         : []),

@@ -3,7 +3,7 @@ import type { StudyResults } from '../algorithms/study/results.ts';
 import { matrixCsv, summaryCsv } from './csv.ts';
 import { figures } from './figures.ts';
 import { checkFolder, writeOutput } from './files.ts';
-import { type DrawnFigure, page } from './page.ts';
+import { type DrawnFigure, FEW, page } from './page.ts';
 import { toPng, toSvg } from './render.ts';
 
 export { type Answer, answers } from './answer.ts';
@@ -23,7 +23,8 @@ export async function makeReport(results: StudyResults): Promise<Map<string, str
   const files = new Map<string, string | Uint8Array>();
   // One after the other: what Vega numbers its gradients by is shared.
   for (const { name, alt, caption, chart } of figures(results)) {
-    const half = name === 'tree' || name === 'map';
+    const few = results.tasks.length <= FEW;
+    const half = few && ['matrix', 'graph', 'tree', 'map'].includes(name);
     const wide = await toSvg(chart(half ? HALF : WIDE));
     drawn.push({ name, alt, caption, wide, narrow: await toSvg(chart(NARROW)) });
     const file = half ? await toSvg(chart(WIDE)) : wide;

@@ -15,8 +15,8 @@ export interface DrawnFigure {
   narrow: string;
 }
 
-/** Targets up to which their tables of sources stand open. */
-const OPEN = 6;
+/** Tasks up to which tables of sources stand open, and figures beside each other. */
+export const FEW = 6;
 /** Ties a card names. */
 const NAMED_TIES = 3;
 
@@ -25,12 +25,12 @@ export function page(results: StudyResults, figures: readonly DrawnFigure[]): st
   const { study, tasks } = results;
   const drawn = (...names: FigureName[]) => figures.filter(({ name }) => names.includes(name)).map(figureOf);
   const pairs = tasks.length > 1;
+  const few = tasks.length <= FEW && 'beside';
   const sections: [id: string, title: string, body: Html | false][] = [
     ['answer', 'Where to start from', answerSection(results)],
     ['meaning', 'What the numbers mean', meaning(results)],
-    ['matrix', 'All distances', pairs && html`${drawn('matrix')}`],
-    ['graph', 'Who is close to whom', pairs && html`${drawn('graph')}`],
-    ['groups', 'Groups and map', pairs && html`<div class="beside">${drawn('tree', 'map')}</div>`],
+    ['matrix', 'All distances', pairs && html`<div class="${few}">${drawn('matrix', 'graph')}</div>`],
+    ['groups', 'Groups and map', pairs && html`<div class="${few}">${drawn('tree', 'map')}</div>`],
     ['rankings', 'Sources for each target', pairs && rankings(results)],
     ['learning', 'What the networks learnt', html`${tasksTable(results)}${drawn('accuracy', 'loss')}`],
     ['stability', 'Were there enough samples?', drawn('stability').length > 0 && html`${drawn('stability')}`],
@@ -100,15 +100,22 @@ function card({ tasks, distance }: StudyResults, answer: Answer): Html {
   const { target, source, sigma, probability, ties, timesFloor } = answer;
   const tied = ties.slice(0, NAMED_TIES);
   const rest = ties.length - tied.length;
+  const single = distance.trials.length < 2;
   const sure =
-    probability === undefined
-      ? 'one trial: how sure this is cannot be said'
-      : `${percentage(probability)} likely to be really the closest`;
+    tasks.length === 2
+      ? 'the only source there is'
+      : probability === undefined
+        ? 'one trial: nothing says how sure this is'
+        : html`really the closest: <strong>${percentage(probability)}</strong>${single && ' over samples, one trial'}`;
   return html`<li class="card${ties.length > 0 && ' tied'}">
 <p class="for">For <strong>${named(tasks[target]!.name)}</strong> start from</p>
 <p class="source">${named(tasks[source!]!.name)}</p>
-<p class="value">${spread(answer.distance, sigma)}${timesFloor !== undefined && html` <span class="aside">= ${timesFloor.toFixed(1)} × noise floor</span>`}</p>
-<p>${sure}</p>
+<p class="value">distance ${spread(answer.distance, sigma)}</p>
+${
+  timesFloor !== undefined &&
+  html`<p>${timesFloor.toFixed(1)} × the noise floor</p>
+`
+}<p>${sure}</p>
 ${
   ties.length > 0
     ? html`<p class="tie">Tie with ${tied.map((other, i) => html`${i > 0 && ', '}${named(tasks[other]!.name)} (${distance.mean[other]![target]!.toFixed(3)})`)}${rest > 0 && ` and ${rest} more`}</p>`
@@ -126,7 +133,7 @@ function meaning({ distance, floor }: StudyResults): Html {
 <p>${
     trials > 1
       ? html`<strong>±</strong> is the standard deviation over ${trials} trials, each trained anew from another initialisation that all its tasks share. “Really the closest” is the share of resamplings of trials and samples in which a source comes first; sources that cannot be told apart are called a <strong>tie</strong>.`
-      : html`There is <strong>one trial</strong> only, so there is no ±, and nothing says how sure the order is. Run at least three trials before acting on it.`
+      : html`There is <strong>one trial</strong> only, so there is no ±, and nothing says how much the order would change if all were trained anew${distance.overSamples !== null && ': “really the closest” is the share of resamplings of the samples alone'}. Run at least three trials before acting on it.`
   } ${
     measured
       ? html`The <strong>noise floor</strong> is the distance between two trainings of one and the same task that differ in nothing but the order of the images: a distance of about 1 × floor is as good as none.`
@@ -136,7 +143,7 @@ function meaning({ distance, floor }: StudyResults): Html {
 
 function rankings(results: StudyResults): Html {
   const { rankings: all, tasks, distance } = results;
-  if (all.length <= OPEN) return html`${all.map((ranking) => rankingTable(results, ranking))}`;
+  if (all.length <= FEW) return html`${all.map((ranking) => rankingTable(results, ranking))}`;
   return html`${all.map((ranking) => {
     const first = ranking.order[0]!;
     return html`<details><summary>${named(tasks[ranking.target]!.name)} <span class="aside">closest: ${named(tasks[first]!.name)}, ${distance.mean[first]![ranking.target]!.toFixed(3)}</span></summary>${rankingTable(results, ranking)}</details>

@@ -42,13 +42,15 @@ figcaption{font-size:.92rem;max-width:46rem;margin-top:.5rem}
 .chart svg text{font-family:system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif}
 .wide svg{max-width:100%;height:auto}
 .narrow{display:none}
-@media screen and (max-width:${NARROW - 1}px){.wide{display:none}.narrow{display:block}h1{font-size:1.5rem}}
+@media screen and (max-width:${NARROW - 1}px){.wide{display:none}.narrow{display:block}h1{font-size:1.5rem}table{font-size:.85rem}th,td{padding:.3rem .45rem}}
 .beside{display:grid;gap:1.5rem;grid-template-columns:repeat(auto-fit,minmax(min(30rem,100%),1fr));align-items:start}
 .beside>*{min-width:0}
 .scroll{overflow-x:auto;margin:0 0 1.2rem}
 table{border-collapse:collapse;font-size:.92rem;font-variant-numeric:tabular-nums}
-caption{text-align:left;padding:.2rem 0 .4rem;font-weight:600;color:var(--ink)}
-th,td{padding:.3rem .7rem;text-align:left;vertical-align:top;border-bottom:1px solid var(--grid);max-width:22rem;overflow-wrap:anywhere;min-width:3.2rem}
+caption{text-align:left;padding:.2rem 0 .4rem;font-weight:600;color:var(--ink);overflow-wrap:anywhere}
+caption>span{display:block;position:sticky;left:0;max-width:min(100%,calc(100vw - 2rem))}
+th,td{padding:.3rem .7rem;text-align:left;vertical-align:top;border-bottom:1px solid var(--grid);max-width:22rem;overflow-wrap:anywhere;min-width:7rem}
+.number{min-width:3.2rem}
 thead th{border-bottom:2px solid var(--muted);vertical-align:bottom;overflow-wrap:break-word}
 th[scope=row]{font-weight:400;min-width:8rem}
 .number{text-align:right;white-space:nowrap}
@@ -69,7 +71,9 @@ body{max-width:none;padding:0;font-size:10pt}
 nav{display:none}
 section{margin-top:1.4rem}
 h2,h3,caption{break-after:avoid}
-figure,.card,tr,.warnings{break-inside:avoid}
+figure,.card,tr,.warnings,.scroll{break-inside:avoid}
+.dense{font-size:5.5pt}
+.dense th,.dense td{padding:.15rem .2rem;min-width:0}
 .beside{display:block}
 .scroll,.chart{overflow:visible}
 details::details-content{content-visibility:visible;display:block;height:auto}

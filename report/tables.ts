@@ -20,10 +20,11 @@ export function tableOf(
   caption: Html | string,
   columns: readonly Column[],
   rows: readonly { cells: readonly (Html | string)[]; marked?: boolean }[],
+  dense = false,
 ): Html {
   const kind = (i: number) => (columns[i]!.number ? html` class="number"` : '');
-  return html`<div class="scroll" role="region" tabindex="0" aria-label="Table, may be scrolled sideways"><table>
-<caption>${caption}</caption>
+  return html`<div class="scroll" role="region" tabindex="0" aria-label="Table, may be scrolled sideways"><table${dense && html` class="dense"`}>
+<caption><span>${caption}</span></caption>
 <thead><tr>${columns.map(({ head, title }, i) => html`<th scope="col"${kind(i)}${title ? html` title="${title}"` : ''}>${head}</th>`)}</tr></thead>
 <tbody>${rows.map(
     ({ cells, marked }) =>
@@ -42,6 +43,7 @@ export function rankingTable(
   const bounds = distance.overTrials ?? distance.overSamples;
   const level = `${Number((100 * distance.level).toPrecision(3))} %`;
   const noise = floor.mean[target];
+  const tells = order.length > 1 && (trials > 1 || distance.overSamples !== null);
   const columns: Column[] = [
     { head: 'source' },
     { head: trials > 1 ? 'distance ± σ' : 'distance', number: true },
@@ -60,7 +62,7 @@ export function rankingTable(
     ...(trials > 1
       ? [{ head: 'closest in', number: true, title: 'trials in which it is the closest source' }]
       : []),
-    ...(trials > 1 || distance.overSamples
+    ...(tells
       ? [{ head: 'really first', number: true, title: 'probability of being the closest source' }]
       : []),
   ];
@@ -76,7 +78,7 @@ export function rankingTable(
           : []),
         ...(noise ? [(mean / noise).toFixed(1)] : []),
         ...(trials > 1 ? [`${wins[source]} of ${trials}`] : []),
-        ...(trials > 1 || distance.overSamples ? [percentage(probability[source]!)] : []),
+        ...(tells ? [percentage(probability[source]!)] : []),
       ],
     };
   });
@@ -174,29 +176,34 @@ export function comparatorsTable({ tasks, closest, comparators }: StudyResults):
   ]);
 }
 
-/** All scores of a comparator, sources on rows. */
-export function scoresTable({ tasks }: StudyResults, comparator: StudyResults['comparators'][number]): Html {
-  const { name, higherIsCloser, mean, sigma, closest } = comparator;
+/** All scores of a comparator, sources on rows; many targets go by number and without their spread. */
+export function scoresTable(
+  { tasks }: StudyResults,
+  { name, higherIsCloser, mean, sigma, closest }: StudyResults['comparators'][number],
+): Html {
+  const many = tasks.length > 8;
   const columns = [
     { head: 'source \\ target' },
-    ...tasks.map((task, t) => ({ head: `${t}: ${task.name}`, number: true })),
+    ...tasks.map((task, t) => ({
+      head: many ? `${t}` : `${t}: ${task.name}`,
+      title: task.name,
+      number: true,
+    })),
   ];
   const rows = tasks.map((task, s) => ({
     cells: [
       html`${s}: ${named(task.name)}`,
       ...tasks.map((_, t) => {
-        const value = mean[s]![t];
-        if (value === null || value === undefined) return '–';
-        const text = `${Number(value.toPrecision(4))}${sigma[s]![t] ? ` ± ${Number(sigma[s]![t]!.toPrecision(2))}` : ''}`;
+        const value = mean[s]![t]!;
+        if (value === null) return '–';
+        const spread = many ? null : sigma[s]![t]!;
+        const text = `${Number(value.toPrecision(many ? 3 : 4))}${spread ? ` ± ${Number(spread.toPrecision(2))}` : ''}`;
         return closest[t] === s ? html`<strong>${text}</strong>` : text;
       }),
     ],
   }));
-  return tableOf(
-    `${name}: ${higherIsCloser ? 'higher' : 'lower'} = closer; the closest of each column in bold`,
-    columns,
-    rows,
-  );
+  const caption = `${name}: ${higherIsCloser ? 'higher' : 'lower'} = closer; the closest of each column in bold`;
+  return tableOf(caption, columns, rows, many);
 }
 
 /** Where the numbers come from, and the whole declaration. */

@@ -1,11 +1,13 @@
 import type { TopLevelSpec } from 'vega-lite';
 import { FONT } from './render.ts';
 
-/** Colours of charts and page: on light and on dark ground. All but `grid` and `paper` have a contrast of 4.5 to it. */
+/** Colours of charts and page: on light and on dark ground. `ink`, `muted`, `accent`, `main` and `second` have a contrast of at least 4.5 to `paper`. */
 export const THEME = {
   ink: { light: '#1b2733', dark: '#e7edf3' },
   muted: { light: '#54616e', dark: '#a9b6c3' },
   grid: { light: '#dbe1e7', dark: '#36434f' },
+  /** Of a task and itself. */
+  blank: { light: '#eef1f4', dark: '#27323c' },
   paper: { light: '#ffffff', dark: '#141b22' },
   /** The answer: what is closest. */
   accent: { light: '#c2420f', dark: '#ff9b6a' },
