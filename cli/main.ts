@@ -12,6 +12,7 @@ import { addInit } from './init.ts';
 import { addNets } from './nets.ts';
 import { Profile } from './profile.ts';
 import { addRun } from './run.ts';
+import { addTasks } from './tasks.ts';
 import { addTune } from './tune.ts';
 import { addVerify } from './verify.ts';
 
@@ -22,6 +23,7 @@ const program = new Command('fathom')
   .showHelpAfterError('Run it with --help to see its usage.');
 for (const add of [
   addInit,
+  addTasks,
   addRun,
   addDemo,
   addDoctor,
