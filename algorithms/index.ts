@@ -1,3 +1,4 @@
+export * from './comparators/index.ts';
 export { costOf, type NetworkCost } from './cost.ts';
 export {
   type ComparisonOptions,
@@ -10,6 +11,7 @@ export {
 } from './distance.ts';
 export { type Estimator, estimatorLabel, type Reduction } from './estimators.ts';
 export { type Evaluation, evaluate } from './evaluate.ts';
+export { type LabelledRows, type NetworkFeatures, networkFeatures } from './features.ts';
 export {
   diagonalFisher,
   type FisherDiagonal,
@@ -27,6 +29,12 @@ export {
 } from './matrix.ts';
 export { defaultBudget, fisherBytes, trainingBytes } from './memory.ts';
 export { type Batch, sampleLosses, uploadBatch } from './objective.ts';
+export {
+  predictedClasses,
+  type SoftmaxHead,
+  type SoftmaxRegressionOptions,
+  softmaxRegression,
+} from './softmax_regression.ts';
 export * from './statistics/index.ts';
 export { formatStudy, parseStudy, studyJsonSchema } from './study/declaration.ts';
 export { type Estimate, estimateStudy } from './study/estimate.ts';

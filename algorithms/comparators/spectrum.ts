@@ -1,3 +1,4 @@
+import { gram, transposed } from '../dense.ts';
 import type { LabelledRows } from '../features.ts';
 import { classesOf } from './score.ts';
 
@@ -41,41 +42,6 @@ export function spectrumOf({ values, width, labels }: LabelledRows): Spectrum {
     }),
   );
   return { samples, width, sizes, values: kept, squares, rank: kept.filter((value) => value > 0).length };
-}
-
-/** X X^T [count, count] of rows [count, width]; its lower triangle alone is filled in. */
-export function gram(rows: Float32Array | Float64Array, count: number, width: number): Float64Array {
-  const result = new Float64Array(count * count);
-  for (let i = 0; i < count; i += 2) {
-    // Two rows by two, so that each value read serves twice; a missing second row stands for the first.
-    const i2 = Math.min(i + 1, count - 1);
-    const [a, b] = [i * width, i2 * width];
-    for (let j = 0; j <= i2; j += 2) {
-      const j2 = Math.min(j + 1, count - 1);
-      const [c, d] = [j * width, j2 * width];
-      let [ac, ad, bc, bd] = [0, 0, 0, 0];
-      for (let k = 0; k < width; k++) {
-        const [x, y, z, w] = [rows[a + k]!, rows[b + k]!, rows[c + k]!, rows[d + k]!];
-        ac += x * z;
-        ad += x * w;
-        bc += y * z;
-        bd += y * w;
-      }
-      result[i * count + j] = ac;
-      result[i * count + j2] = ad;
-      result[i2 * count + j] = bc;
-      result[i2 * count + j2] = bd;
-    }
-  }
-  return result;
-}
-
-export function transposed(values: Float32Array | Float64Array, rows: number, columns: number): Float64Array {
-  const result = new Float64Array(values.length);
-  for (let i = 0; i < rows; i++) {
-    for (let j = 0; j < columns; j++) result[j * rows + i] = values[i * columns + j]!;
-  }
-  return result;
 }
 
 /**

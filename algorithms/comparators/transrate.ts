@@ -1,7 +1,6 @@
-import { CholeskyDecomposition, Matrix } from 'ml-matrix';
+import { choleskyRows, gram, transposed } from '../dense.ts';
 import type { LabelledRows } from '../features.ts';
 import { classesOf, ONE_CLASS, type Score, unscored } from './score.ts';
-import { gram, transposed } from './spectrum.ts';
 
 /**
  * TransRate (Huang et al. 2022): coding rate of all features less the mean of the classes' own, in nats, features
@@ -40,16 +39,6 @@ function codingRate(rows: Float64Array, samples: number, width: number, epsilon:
     size,
     bySamples ? width : samples,
   );
-  const matrix = new Matrix(size, size);
-  for (let i = 0; i < size; i++) {
-    for (let j = 0; j <= i; j++) {
-      const entry = products[i * size + j]! / (samples * epsilon) + (i === j ? 1 : 0);
-      matrix.set(i, j, entry);
-      matrix.set(j, i, entry);
-    }
-  }
-  const { lowerTriangularMatrix: factor } = new CholeskyDecomposition(matrix);
-  let rate = 0;
-  for (let i = 0; i < size; i++) rate += Math.log(factor.get(i, i));
-  return rate;
+  const factor = choleskyRows(products, size, 1 / (samples * epsilon), 1);
+  return factor.reduce((rate, row, i) => rate + Math.log(row[i]!), 0);
 }

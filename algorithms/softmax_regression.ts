@@ -1,0 +1,276 @@
+import { FathomError } from '../engine/index.ts';
+import { choleskyRows, gram, timesTransposed, transposed, transposedTimes } from './dense.ts';
+import type { LabelledRows } from './features.ts';
+
+export interface SoftmaxRegressionOptions {
+  /** Adds decay / 2 * |weight|^2 to the mean cross-entropy; the bias is free. Defaults to 1e-2. */
+  decay?: number;
+  /** The gradient's norm at which to stop, over that at zero. Defaults to 1e-6. */
+  tolerance?: number;
+}
+
+/** A head in PyTorch's layout: logits are features weight^T + bias. */
+export interface SoftmaxHead {
+  /** [classes, width] */
+  weight: Float64Array;
+  /** [classes] */
+  bias: Float64Array;
+  /** Mean cross-entropy in nats, without the penalty. */
+  loss: number;
+  /** Euclidean norm of the gradient, penalty included, by weight and bias together. */
+  gradientNorm: number;
+  steps: number;
+}
+
+const MOST_STEPS = 1000;
+/** Steps L-BFGS remembers. */
+const MEMORY = 20;
+
+/**
+ * Softmax regression on frozen features in float64, from zero weights, by L-BFGS preconditioned with the curvature at
+ * zero, so that features of unlike scales or much alike do not slow it down. Deterministic.
+ * @param classes of the head; all labels are below
+ * @throws FathomError `not-converged` where the gradient does not come down to the tolerance: with no decay, classes
+ * that the features separate have no best weights
+ */
+export function softmaxRegression(
+  rows: LabelledRows,
+  classes: number,
+  options: SoftmaxRegressionOptions = {},
+): SoftmaxHead {
+  return minimise(new Problem(rows, classes, options.decay ?? 1e-2), options.tolerance ?? 1e-6);
+}
+
+/** Classes of rows under a head: of equal logits the first. */
+export function predictedClasses(
+  { values, width, labels }: LabelledRows,
+  { weight, bias }: SoftmaxHead,
+): Uint32Array {
+  return labels.map((_, n) => {
+    let [best, most] = [0, Number.NEGATIVE_INFINITY];
+    for (let c = 0; c < bias.length; c++) {
+      let logit = bias[c]!;
+      for (let j = 0; j < width; j++) logit += values[n * width + j]! * weight[c * width + j]!;
+      if (logit > most) [best, most] = [c, logit];
+    }
+    return best;
+  });
+}
+
+/** Weights and gradients here are [classes, width + 1], the bias last in each row. */
+interface Point {
+  weights: Float64Array;
+  gradient: Float64Array;
+  loss: number;
+  /** With the penalty. */
+  objective: number;
+}
+
+class Problem {
+  private readonly labels: Uint32Array;
+  /** Features with a 1 behind, and their number. */
+  private readonly row: number;
+  private readonly z: Float64Array;
+  /** Divides a vector by {@link precondition}'s matrix, or by the inner one of Woodbury's identity. */
+  private readonly factor: Float64Array[];
+  private readonly mass: number;
+  private readonly ridge: number;
+
+  constructor(
+    { values, width, labels }: LabelledRows,
+    readonly classes: number,
+    readonly decay: number,
+  ) {
+    const samples = labels.length;
+    this.labels = labels;
+    this.row = width + 1;
+    this.z = new Float64Array(samples * this.row).fill(1);
+    for (let n = 0; n < samples; n++) {
+      this.z.set(values.subarray(n * width, (n + 1) * width), n * this.row);
+    }
+    this.mass = 1 / (samples * classes);
+    this.ridge = Math.max(decay, 1e-12 * this.mass * dot(this.z, this.z));
+    const products = this.isWide
+      ? gram(this.z, samples, this.row)
+      : gram(transposed(this.z, samples, this.row), this.row, samples);
+    this.factor = choleskyRows(products, this.isWide ? samples : this.row, this.mass, this.ridge);
+  }
+
+  /** So much wider than long that the way round by Z Z^T is the shorter. */
+  private get isWide(): boolean {
+    return this.row > 2 * this.labels.length;
+  }
+
+  get zero(): Float64Array {
+    return new Float64Array(this.classes * this.row);
+  }
+
+  at(weights: Float64Array): Point {
+    const { classes, decay, labels, row, z } = this;
+    const samples = labels.length;
+    const errors = timesTransposed(z, samples, weights, classes, row);
+    let loss = 0;
+    for (const [n, label] of labels.entries()) {
+      const logits = errors.subarray(n * classes, (n + 1) * classes);
+      const own = logits[label]!;
+      const largest = logits.reduce((most, logit) => Math.max(most, logit), Number.NEGATIVE_INFINITY);
+      let sum = 0;
+      for (let c = 0; c < classes; c++) {
+        logits[c] = Math.exp(logits[c]! - largest);
+        sum += logits[c]!;
+      }
+      loss += largest + Math.log(sum) - own;
+      for (let c = 0; c < classes; c++) logits[c]! /= sum * samples;
+      logits[label]! -= 1 / samples;
+    }
+    loss /= samples;
+    const gradient = transposedTimes(errors, classes, z, row);
+    let squares = 0;
+    for (let c = 0; c < classes; c++) {
+      for (let i = c * row; i < c * row + row - 1; i++) {
+        gradient[i]! += decay * weights[i]!;
+        squares += weights[i]! ** 2;
+      }
+    }
+    return { weights, gradient, loss, objective: loss + (decay / 2) * squares };
+  }
+
+  /**
+   * Divides a gradient by Z^T Z / (samples * classes) + decay, Z being the features with a 1 behind: the curvature at
+   * zero weights, but for what ties classes together and for the bias, on which there is no decay.
+   */
+  precondition(gradient: Float64Array): Float64Array {
+    const { classes, row, z, factor, mass, ridge } = this;
+    const result = gradient.slice();
+    if (!this.isWide) {
+      for (let c = 0; c < classes; c++) divide(factor, result.subarray(c * row, (c + 1) * row));
+      return result;
+    }
+    const samples = this.labels.length;
+    const inner = timesTransposed(gradient, classes, z, samples, row);
+    for (let c = 0; c < classes; c++) divide(factor, inner.subarray(c * samples, (c + 1) * samples));
+    addTimes(result, -mass, transposedTimes(transposed(inner, classes, samples), classes, z, row));
+    return result.map((value) => value / ridge);
+  }
+
+  headOf({ weights, loss }: Point): Pick<SoftmaxHead, 'weight' | 'bias' | 'loss'> {
+    const { row } = this;
+    return {
+      weight: weights.filter((_, i) => i % row < row - 1),
+      bias: weights.filter((_, i) => i % row === row - 1),
+      loss,
+    };
+  }
+}
+
+/** What a step changed. */
+interface Pair {
+  step: Float64Array;
+  change: Float64Array;
+  /** The change, preconditioned. */
+  eased: Float64Array;
+  curvature: number;
+}
+
+function minimise(problem: Problem, tolerance: number): SoftmaxHead {
+  let point = problem.at(problem.zero);
+  let eased = problem.precondition(point.gradient);
+  const enough = tolerance * norm(point.gradient);
+  const memory: Pair[] = [];
+  for (let steps = 0; ; steps++) {
+    const gradientNorm = norm(point.gradient);
+    if (gradientNorm <= enough) return { ...problem.headOf(point), gradientNorm, steps };
+    const along = direction(point.gradient, eased, memory);
+    const next = steps < MOST_STEPS ? search(problem, point, along) : undefined;
+    if (!next) throw notConverged(problem.decay, gradientNorm, enough, steps);
+    const nextEased = problem.precondition(next.gradient);
+    const step = difference(next.weights, point.weights);
+    const change = difference(next.gradient, point.gradient);
+    const curvature = dot(step, change);
+    // The loss is convex: never below 0 but for rounding.
+    if (curvature > 0) memory.push({ step, change, eased: difference(nextEased, eased), curvature });
+    if (memory.length > MEMORY) memory.shift();
+    point = next;
+    eased = nextEased;
+  }
+}
+
+/**
+ * The two-loop recursion of L-BFGS (Nocedal and Wright, algorithm 7.4), the preconditioner as its first estimate.
+ * @param eased the gradient, preconditioned
+ */
+function direction(gradient: Float64Array, eased: Float64Array, memory: readonly Pair[]): Float64Array {
+  const rest = gradient.slice();
+  const result = eased.slice();
+  const shares = memory.map(() => 0);
+  for (let i = memory.length - 1; i >= 0; i--) {
+    const { step, change, curvature, eased } = memory[i]!;
+    shares[i] = dot(step, rest) / curvature;
+    addTimes(rest, -shares[i]!, change);
+    addTimes(result, -shares[i]!, eased);
+  }
+  const last = memory.at(-1);
+  const scale = last ? last.curvature / dot(last.change, last.eased) : 1;
+  for (let i = 0; i < result.length; i++) result[i]! *= scale;
+  for (const [i, { step, change, curvature }] of memory.entries()) {
+    addTimes(result, shares[i]! - dot(change, result) / curvature, step);
+  }
+  return result.map((value) => -value);
+}
+
+/** A point far enough below, halving the step until there is one; undefined where rounding hides any. */
+function search(problem: Problem, from: Point, along: Float64Array): Point | undefined {
+  const slope = dot(from.gradient, along);
+  const rounding = 10 * Number.EPSILON * Math.abs(from.objective);
+  for (let length = 1; length > 1e-10; length /= 2) {
+    const weights = from.weights.slice();
+    addTimes(weights, length, along);
+    const point = problem.at(weights);
+    const enough = from.objective + 1e-4 * length * slope;
+    if (point.objective <= enough) return point;
+    // Near the minimum the objective no longer tells: a smaller slope does.
+    if (point.objective <= enough + rounding && Math.abs(dot(point.gradient, along)) < -slope) return point;
+  }
+  return undefined;
+}
+
+/** Divides a vector by L L^T in its place. */
+function divide(factor: readonly Float64Array[], vector: Float64Array): void {
+  for (const [i, row] of factor.entries()) {
+    let value = vector[i]!;
+    for (let j = 0; j < i; j++) value -= row[j]! * vector[j]!;
+    vector[i] = value / row[i]!;
+  }
+  for (let i = factor.length - 1; i >= 0; i--) {
+    const row = factor[i]!;
+    const value = vector[i]! / row[i]!;
+    vector[i] = value;
+    for (let j = 0; j < i; j++) vector[j]! -= value * row[j]!;
+  }
+}
+
+function dot(a: Float64Array, b: Float64Array): number {
+  let sum = 0;
+  for (let i = 0; i < a.length; i++) sum += a[i]! * b[i]!;
+  return sum;
+}
+
+function norm(a: Float64Array): number {
+  return Math.sqrt(dot(a, a));
+}
+
+function addTimes(to: Float64Array, factor: number, b: Float64Array): void {
+  for (let i = 0; i < to.length; i++) to[i]! += factor * b[i]!;
+}
+
+function difference(a: Float64Array, b: Float64Array): Float64Array {
+  return a.map((value, i) => value - b[i]!);
+}
+
+function notConverged(decay: number, gradientNorm: number, enough: number, steps: number): FathomError {
+  return new FathomError({
+    code: 'not-converged',
+    message: `Softmax regression stopped after ${steps} steps with a gradient of ${gradientNorm.toExponential(2)}, not ${enough.toExponential(2)}`,
+    fix: `Raise the decay (now ${decay}), or check the features for values out of range`,
+  });
+}
