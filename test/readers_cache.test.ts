@@ -208,7 +208,7 @@ test('two processes may decode the same set at once', async () => {
       console.log(data.hash);`;
     await put(join(folder, 'open.mts'), `import process from 'node:process';${script}`);
     const isDeno = 'Deno' in globalThis;
-    const flags = isDeno ? ['run', '-A', '--no-check'] : ['--import', 'tsx'];
+    const flags = isDeno ? ['run', '-A', '--no-check', '--config', 'deno.json'] : ['--import', 'tsx'];
     const cwd = fileURLToPath(new URL('..', import.meta.url));
     const run = () =>
       promisify(execFile)(process.execPath, [...flags, join(folder, 'open.mts'), folder], { cwd });
