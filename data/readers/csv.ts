@@ -51,6 +51,8 @@ type Spec = z.infer<typeof csvSpec>;
 
 /** Most characters of one row. */
 const MAX_ROW = 2 ** 24;
+/** Most rows of a file: a small packed one may hold any number. */
+const MAX_ROWS = 2 ** 25;
 
 interface Table {
   split: Part['split'];
@@ -185,6 +187,7 @@ async function* readRows(path: string): AsyncGenerator<Row> {
   if (path.endsWith('.gz')) pipeline(file, createGunzip(), parser, ignoreFailure);
   else pipeline(file, parser, ignoreFailure);
   let header: string[] | undefined;
+  let rows = 0;
   const at = (column: string): number => {
     const position = header!.indexOf(column);
     if (position >= 0) return position;
@@ -200,13 +203,14 @@ async function* readRows(path: string): AsyncGenerator<Row> {
       info: { lines: number };
     }>) {
       if (header === undefined) header = record.map((cell) => cell.trim());
-      else yield { line: info.lines, cells: record, at };
+      else if (++rows <= MAX_ROWS) yield { line: info.lines, cells: record, at };
+      else throw new Error(`it has more than ${MAX_ROWS} rows`);
     }
   } catch (cause) {
     if (cause instanceof FathomError) throw cause;
     throw new FathomError({
       code: 'csv-damaged',
-      message: `${path} is no CSV file: ${String((cause as Error).message)
+      message: `${path} is no CSV file that can be read: ${String((cause as Error).message)
         .replaceAll(/\s+/g, ' ')
         .slice(0, 200)}`,
       fix: 'Correct the file',
