@@ -4,6 +4,7 @@ import { Command, CommanderError } from 'commander';
 import { FathomError } from '../engine/index.ts';
 import { addBench } from './bench.ts';
 import { type CommonOptions, version } from './command.ts';
+import { addCompare } from './compare.ts';
 import { addDemo } from './demo.ts';
 import { addDistance } from './distance.ts';
 import { addDoctor } from './doctor.ts';
@@ -11,6 +12,7 @@ import { addFisher } from './fisher.ts';
 import { addInit } from './init.ts';
 import { addNets } from './nets.ts';
 import { Profile } from './profile.ts';
+import { addReport } from './report.ts';
 import { addRun } from './run.ts';
 import { addTasks } from './tasks.ts';
 import { addTune } from './tune.ts';
@@ -25,6 +27,8 @@ for (const add of [
   addInit,
   addTasks,
   addRun,
+  addReport,
+  addCompare,
   addDemo,
   addDoctor,
   addNets,

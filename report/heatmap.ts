@@ -8,7 +8,7 @@ export interface Heatmap {
   note: string;
   /** Of the tasks, in the order of rows and columns. */
   names: readonly string[];
-  /** Distances [source][target], within [0, 1]. */
+  /** Distances [source][target]; where they are beyond [0, 1] colours go up to the largest. */
   mean: readonly (readonly number[])[];
   /** Their standard deviations, where there are any. */
   sigma?: readonly (readonly number[])[];
@@ -59,6 +59,7 @@ export function heatmapChart(
   const full = cell >= 62;
   const text = cell >= 32;
   const short = (value: number) => value.toFixed(2).replace(/^0/, '');
+  const top = Math.max(1, ...mean.flat());
   const cells = mean.flatMap((row, s) =>
     row.map((value, t) => ({
       source: labels[s],
@@ -80,7 +81,7 @@ export function heatmapChart(
     condition: [
       { test: 'datum.same', value: COLOURS.muted },
       // On either side of this the text has a contrast of 4.5.
-      { test: 'datum.value < 0.235', value: 'white' },
+      { test: `datum.value < ${0.235 * top}`, value: 'white' },
     ],
     value: 'black',
   };
@@ -125,13 +126,13 @@ export function heatmapChart(
             condition: { test: 'datum.same', value: COLOURS.blank },
             field: 'value',
             type: 'quantitative',
-            scale: SEQUENTIAL,
+            scale: { ...SEQUENTIAL, domain: SEQUENTIAL.domain.map((place) => place * top) },
             legend: narrow
               ? null
               : {
                   title: 'distance d',
                   gradientLength: Math.min(200, Math.max(60, height * names.length - 20)),
-                  format: '.1f',
+                  format: top > 1 ? '.2~r' : '.1f',
                   tickCount: 5,
                 },
           },

@@ -7,6 +7,7 @@ import { type DrawnFigure, FEW, page } from './page.ts';
 import { toPng, toSvg } from './render.ts';
 
 export { type Answer, answers } from './answer.ts';
+export { compareStudies, type StudyComparison } from './compare.ts';
 
 /** Widths charts are drawn for, in pixels: on a desk (and in files and print), beside another one, and on a phone. */
 const WIDE = 1080;

@@ -1,3 +1,4 @@
+import { z } from 'zod';
 import type { StudyResults } from '../algorithms/study/results.ts';
 import { type Answer, answers, percentage, spread } from './answer.ts';
 import type { FigureName } from './figures.ts';
@@ -17,6 +18,8 @@ export interface DrawnFigure {
 
 /** Tasks up to which tables of sources stand open, and figures beside each other. */
 export const FEW = 6;
+/** What of a declaration changes what a distance is; studies that do not say it have the defaults. */
+const distanceSettings = z.looseObject({ normalise: z.string(), value: z.string() });
 /** Ties a card names. */
 const NAMED_TIES = 3;
 
@@ -125,10 +128,12 @@ ${
 `;
 }
 
-function meaning({ distance, floor }: StudyResults): Html {
+function meaning({ distance, floor, study }: StudyResults): Html {
   const trials = distance.trials.length;
+  const declared = distanceSettings.safeParse(study.distance).data;
+  const [unbounded, squared] = [declared?.normalise === 'none', declared?.value === 'd2'];
   const measured = floor.mean.some((value) => value > 0);
-  return html`<p>A <strong>distance</strong> says how differently two networks depend on their weights when both look at the target’s images: <strong>0</strong>, on the same weights to the same degree; <strong>1</strong>, on entirely different ones. It has a <strong>direction</strong>: from A to B is not from B to A, for each target judges by its own images. A small distance means that much of what was learnt for the source is of use for the target.</p>
+  return html`<p>A <strong>distance</strong> says how differently two networks depend on their weights when both look at the target’s images: <strong>0</strong>, on the same weights to the same degree; ${unbounded ? html`and the larger the more differently, without an upper bound, for Fishers were not normalised` : html`<strong>1</strong>, on entirely different ones`}.${squared && ' Here it is squared.'} It has a <strong>direction</strong>: from A to B is not from B to A, for each target judges by its own images. A small distance means that much of what was learnt for the source is of use for the target.</p>
 <p><strong>Read down a column</strong>: the smallest number is the source to start that target from. Compare numbers within one column only, not across columns, networks or data sets; what carries over is the order.</p>
 <p>${
     trials > 1
