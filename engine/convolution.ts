@@ -1,31 +1,18 @@
 import type { ShaderName } from '../shaders/index.ts';
-import type { Gpu } from './gpu.ts';
-import type { Param } from './kernel.ts';
 import {
-  batchRuns,
-  type GemmPlan,
-  gcd,
-  type Line,
-  planGemm,
-  planWeightGradient,
-  type WeightGradientPlan,
-} from './planner.ts';
-import type { SampleSum } from './sample_sums.ts';
+  type ConvGeometry,
+  familyConditions,
+  isMatrix,
+  lineOf,
+  type PatchGeometry,
+  patchParams,
+  sampleRuns,
+  stepsOf,
+} from './patches.ts';
+import { type GemmPlan, gcd, planGemm } from './planner.ts';
 import { sizeOf, type Tensor } from './tensor.ts';
 
-/**
- * A convolution of [samples, height, width, inChannels] by weights [outChannels, inChannels, kernelHeight,
- * kernelWidth] (PyTorch's layout) into [samples, outHeight, outWidth, outChannels]. A linear layer over `n` rows is
- * the case of one sample of one line of `n` pixels, and one tap.
- */
-export interface ConvGeometry extends PatchGeometry {
-  inChannels: number;
-  outChannels: number;
-  /** Set where the pixels of the one line are the samples. */
-  isLine?: boolean;
-  /** Of a linear layer over images as they lie in memory: their pixels. Its weights are by channel and pixel. */
-  imagePixels?: number;
-}
+type F32 = Tensor<'f32'>;
 
 /** What is done to a result as it is stored. */
 export interface Epilogue {
@@ -36,27 +23,6 @@ export interface Epilogue {
   /** Of the result's shape: where it is not positive, the result is zero. */
   mask?: F32;
 }
-
-/** How patches are taken from an image; see shaders/patches.wgsl. */
-interface PatchGeometry {
-  samples: number;
-  height: number;
-  width: number;
-  kernelHeight: number;
-  kernelWidth: number;
-  stride: number;
-  /** Distance of a kernel's taps. */
-  dilation: number;
-  paddingY: number;
-  paddingX: number;
-  outHeight: number;
-  outWidth: number;
-}
-
-type F32 = Tensor<'f32'>;
-
-/** What a weight-gradient pass sums: gradients, squared per-sample gradients, or squares of one-pixel samples. */
-type WeightSum = 'plain' | 'fisher' | 'squared';
 
 /** Y = conv(X, W). Shapes as in {@link ConvGeometry}; `y` is written. */
 export function convolve(x: F32, weights: F32, y: F32, g: ConvGeometry, epilogue: Epilogue = {}): void {
@@ -255,108 +221,6 @@ function packWeights(weights: F32, plan: GemmPlan, shape: GemmShape, g: ConvGeom
   return { packed, steps };
 }
 
-/** dW summed over samples, in `shape`. */
-export function weightGradient(x: F32, dy: F32, shape: readonly number[], g: ConvGeometry): F32 {
-  const { gpu } = x;
-  return gpu.scope(() => {
-    const plan = weightPlan(gpu, 'plain', g);
-    const lanes = Math.min(plan.lanes, g.samples);
-    const sums = gpu.empty([lanes, ...packedShape(g)], 'f32');
-    for (const [i, run] of sampleRuns(gpu, [x, dy], g).entries()) {
-      addWeightGradients(
-        run.of(x),
-        run.of(dy),
-        sums,
-        plan,
-        'plain',
-        { ...g, ...run.size, samples: run.lines },
-        { lanes, first: run.start % lanes, accumulate: i > 0 },
-      );
-    }
-    return unpackWeightGradients(sums, shape, g);
-  });
-}
-
-/**
- * Adds every sample's dW, or its square, to a running sum.
- * @param squares how squares are formed: `squared` where each pixel is a sample of its own (linear layers)
- */
-export function accumulateWeightGradient(
-  x: F32,
-  dy: F32,
-  sum: SampleSum,
-  squares: 'fisher' | 'squared',
-  g: ConvGeometry,
-): void {
-  const { gpu } = x;
-  const kind = sum.summand === 'square' ? squares : 'plain';
-  const plan = weightPlan(gpu, kind, g);
-  const lane = {
-    shape: packedShape(g),
-    total: (sums: F32) => unpackWeightGradients(sums, sum.shape, g),
-  };
-  gpu.scope(() => {
-    for (const run of sampleRuns(gpu, [x, dy], g)) {
-      const { sums, first } = sum.take(plan.lanes, run.start, lane);
-      addWeightGradients(
-        run.of(x),
-        run.of(dy),
-        sums,
-        plan,
-        kind,
-        { ...g, ...run.size, samples: run.lines },
-        { lanes: plan.lanes, first, accumulate: true },
-      );
-    }
-  });
-}
-
-/** Explicit per-sample weight gradients, [samples, ...weightShape]. */
-export function perSampleWeightGradient(
-  x: F32,
-  dy: F32,
-  weightShape: readonly number[],
-  g: ConvGeometry,
-): F32 {
-  return x.gpu.scope(() => {
-    const packed = x.gpu.empty([g.samples, ...packedShape(g)], 'f32');
-    const plan = weightPlan(x.gpu, 'plain', g);
-    addWeightGradients(x, dy, packed, plan, 'plain', g, { lanes: g.samples, first: 0, accumulate: false });
-    return unpackWeightGradients(packed, [g.samples, ...weightShape], g);
-  });
-}
-
-/** What a lane of packed weight gradients takes; see shaders/weight_gradient.wgsl. */
-function packedShape(g: ConvGeometry): [number, number] {
-  return [4 * stepsOf(g, g.inChannels), 4 * Math.ceil(g.outChannels / 4)];
-}
-
-/** Packed weight gradients in PyTorch's layout: one for each in `shape`, else the lanes' sum. */
-function unpackWeightGradients(packed: F32, shape: readonly number[], g: ConvGeometry): F32 {
-  const { gpu } = packed;
-  const result = gpu.empty(shape, 'f32');
-  const { imagePixels = 1 } = g;
-  const taps = g.kernelHeight * g.kernelWidth * imagePixels;
-  const inChannels = g.inChannels / imagePixels;
-  const depth = taps * inChannels;
-  const results = result.size / (depth * g.outChannels);
-  const count = results * depth * Math.ceil(g.outChannels / 4);
-  gpu.dispatch(
-    gpu.kernel('unpack_weight_gradient'),
-    { packed, result },
-    {
-      count,
-      chunks: packed.shape[0]! / results,
-      rows: packed.shape[1]!,
-      in_channels: inChannels,
-      out_channels: g.outChannels,
-      taps,
-    },
-    Math.ceil(count / 64),
-  );
-  return result;
-}
-
 /** result = the sum of `chunks` partial results, in order. */
 export function addPartials(partial: F32, result: F32, chunks: number, epilogue: Epilogue = {}): void {
   const { gpu } = partial;
@@ -367,140 +231,4 @@ export function addPartials(partial: F32, result: F32, chunks: number, epilogue:
     { size: result.size, chunks, scale: 1, ...(bias && { columns: bias.size }) },
     Math.ceil(result.size / 64),
   );
-}
-
-/** Lanes of a sum, the one that takes the first sample, and whether they already hold something. */
-interface Lanes {
-  lanes: number;
-  first: Param;
-  accumulate: boolean;
-}
-
-function addWeightGradients(
-  x: F32,
-  dy: F32,
-  sums: F32,
-  plan: WeightGradientPlan,
-  sum: WeightSum,
-  g: ConvGeometry,
-  { lanes, first, accumulate }: Lanes,
-): void {
-  const { gpu } = x;
-  const vec4 = g.inChannels % 4 === 0;
-  gpu.dispatch(
-    gpu.kernel(plan.direct ? 'wgrad_direct' : plan.family === 'tiled' ? 'wgrad_tiled' : 'wgrad_register', {
-      CHANNELS_VEC4: vec4,
-      OUT_VEC4: g.outChannels % 4 === 0,
-      FISHER: sum === 'fisher',
-      SQUARED: sum === 'squared',
-      ACCUMULATE: accumulate,
-      TAPS_5: plan.direct && g.kernelWidth === 5,
-      MATRIX: !plan.direct && isMatrix(g),
-      ...familyConditions(plan),
-    }),
-    { image: x, gradient: dy, partial: sums },
-    {
-      ...patchParams(g, g.inChannels, vec4),
-      rows: g.samples * g.outHeight * g.outWidth,
-      columns: g.outChannels,
-      steps: stepsOf(g, g.inChannels),
-      column_tiles: plan.columnTiles,
-      samples: g.samples,
-      first_lane: first,
-      lanes,
-      out_channels: g.outChannels,
-      in_channels: g.inChannels,
-    },
-    plan.workgroups(Math.min(lanes, g.samples)),
-  );
-}
-
-function weightPlan(gpu: Gpu, sum: WeightSum, g: ConvGeometry): WeightGradientPlan {
-  const facts = {
-    steps: stepsOf(g, g.inChannels),
-    outChannels: g.outChannels,
-    pixels: g.isLine ? 1 : g.outHeight * g.outWidth,
-    size: sizeOf(packedShape(g)),
-    maxBindingBytes: gpu.maxBindingBytes,
-    line: lineOf(g, g.inChannels),
-    ...gpu.facts,
-  };
-  const kind = sum === 'plain' ? 'gradient' : 'squares';
-  return planWeightGradient(facts, gpu.tileOf({ kind, facts }));
-}
-
-/** Whether the patches are the image as it lies in memory: one tap, and as many pixels out as in. */
-function isMatrix(shape: PatchGeometry): boolean {
-  const sameSize = shape.height === shape.outHeight && shape.width === shape.outWidth;
-  const unmoved = shape.stride === 1 && shape.paddingY === 0 && shape.paddingX === 0;
-  return shape.kernelHeight * shape.kernelWidth === 1 && sameSize && unmoved;
-}
-
-/** What direct convolution needs to know, where it is possible. */
-function lineOf(shape: PatchGeometry & { isLine?: boolean | undefined }, channels: number): Line | undefined {
-  if (shape.stride !== 1 || shape.dilation !== 1 || shape.isLine) return undefined;
-  const { kernelWidth, kernelHeight, outWidth } = shape;
-  return { taps: kernelWidth, kernelHeight, outWidth, channels };
-}
-
-function stepsOf({ kernelHeight, kernelWidth }: PatchGeometry, channels: number): number {
-  return Math.ceil((kernelHeight * kernelWidth * channels) / 4);
-}
-
-function familyConditions(plan: GemmPlan | WeightGradientPlan): Record<string, boolean> {
-  if (plan.family === 'tiled') return {};
-  const { tileColumns } = plan;
-  return {
-    QUADS: plan.family === 'quad',
-    GROUPS_OF_16: plan.workgroup === 16,
-    COLUMNS_2: tileColumns >= 2,
-    COLUMNS_4: tileColumns >= 4,
-    ...('tileRows' in plan
-      ? { ROWS_7: plan.direct && plan.tileRows >= 7, ROWS_8: plan.tileRows === 8 }
-      : { PIXELS_7: plan.tilePixels === 7, GROUPS_2: !plan.direct && plan.tileGroups === 2 }),
-  };
-}
-
-function patchParams(shape: PatchGeometry, channels: number, vec4: boolean): Record<string, number> {
-  return {
-    height: shape.height,
-    width: shape.width,
-    channels: vec4 ? channels / 4 : channels,
-    out_height: shape.outHeight,
-    out_width: shape.outWidth,
-    kernel_height: shape.kernelHeight,
-    kernel_width: shape.kernelWidth,
-    stride: shape.stride,
-    dilation: shape.dilation,
-    padding_y: shape.paddingY,
-    padding_x: shape.paddingX,
-    result_height: shape.outHeight,
-    result_width: shape.outWidth,
-    splits: 1,
-    result_stride: 1,
-    result_y: 0,
-    result_x: 0,
-  };
-}
-
-/**
- * Runs over the batch that fit a binding. A linear layer's batch is a line of pixels in one sample, so its runs
- * shorten the line.
- */
-function sampleRuns(
-  gpu: Gpu,
-  tensors: readonly F32[],
-  shape: { width: number; outWidth: number; isLine?: boolean | undefined },
-): { start: number; lines: number; size: { width: number; outWidth: number }; of: (t: F32) => F32 }[] {
-  const batch = tensors[0]!.shape[0]!;
-  const perItem = tensors.map((tensor) => tensor.bytes / batch);
-  return batchRuns(batch, perItem, gpu.maxBindingBytes).map(({ start, count }) => {
-    const isLine = shape.isLine ?? false;
-    return {
-      start,
-      lines: isLine ? 1 : count,
-      size: isLine ? { width: count, outWidth: count } : { width: shape.width, outWidth: shape.outWidth },
-      of: (tensor) => (count === batch ? tensor : tensor.slice(start, count)),
-    };
-  });
 }

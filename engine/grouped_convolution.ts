@@ -1,6 +1,7 @@
-import { addPartials, type ConvGeometry } from './convolution.ts';
+import { addPartials } from './convolution.ts';
 import type { Param } from './kernel.ts';
 import { overSamples } from './over_samples.ts';
+import type { ConvGeometry } from './patches.ts';
 import { type Family, gcd, planLanes } from './planner.ts';
 import type { SampleSum } from './sample_sums.ts';
 import type { Shape, Tensor } from './tensor.ts';

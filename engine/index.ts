@@ -31,7 +31,14 @@ export { countNonFinite, mean, sum } from './ops/reduce.ts';
 export { meanAbsoluteError, meanSquaredError } from './ops/regression_losses.ts';
 export { type SoftmaxCrossEntropyOptions, softmaxCrossEntropy } from './ops/softmax_cross_entropy.ts';
 export { upsample2d } from './ops/upsample2d.ts';
-export { type AdamOptions, adam, type Optimizer, type OptimizerState, type SgdOptions, sgd } from './optimizers.ts';
+export {
+  type AdamOptions,
+  adam,
+  type Optimizer,
+  type OptimizerState,
+  type SgdOptions,
+  sgd,
+} from './optimizers.ts';
 export type { Tile } from './planner.ts';
 export { type KernelTime, Profiler, type Trace, type TraceEvent } from './profiler.ts';
 export { Random } from './random.ts';

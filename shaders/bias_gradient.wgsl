@@ -4,7 +4,7 @@
 // RECTIFIED: dY passes only where the rectified output is positive.
 // n = lane, lane + lanes, ...; a lane a sample gives explicit per-sample gradients. With ACCUMULATE a lane starts from
 // what it holds; `first_lane` is the lane of sample 0. Lanes are added by partial_sum.wgsl.
-// Dispatch: lanes * channels invocations, channels fastest.
+// Dispatch: lanes * channels invocations, channels fastest; with CHANNELS_VEC4 `channels` counts vec4s.
 import package::dispatch::linear_index;
 
 struct Params {
@@ -16,9 +16,12 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> gradient: array<f32>;
-@group(0) @binding(2) var<storage, read_write> partial: array<f32>;
-@if(RECTIFIED) @group(0) @binding(3) var<storage, read> rectified: array<f32>;
+@if(CHANNELS_VEC4) alias Value = vec4f;
+@if(!CHANNELS_VEC4) alias Value = f32;
+
+@group(0) @binding(1) var<storage, read> gradient: array<Value>;
+@group(0) @binding(2) var<storage, read_write> partial: array<Value>;
+@if(RECTIFIED) @group(0) @binding(3) var<storage, read> rectified: array<Value>;
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
@@ -27,13 +30,13 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   if (lane >= params.lanes) { return; }
   let first = lane - params.first_lane + select(0u, params.lanes, lane < params.first_lane);
   @if(ACCUMULATE) var total = partial[i];
-  @if(!ACCUMULATE) var total = 0.0;
+  @if(!ACCUMULATE) var total = Value();
   for (var n = first; n < params.samples; n += params.lanes) {
-    var sum = 0.0;
+    var sum = Value();
     var at = n * params.pixels * params.channels + i % params.channels;
     for (var p = 0u; p < params.pixels; p++) {
       @if(!RECTIFIED) { sum += gradient[at]; }
-      @if(RECTIFIED) { sum += select(0.0, gradient[at], rectified[at] > 0.0); }
+      @if(RECTIFIED) { sum += select(Value(), gradient[at], rectified[at] > Value()); }
       at += params.channels;
     }
     @if(FISHER) { total += sum * sum; }

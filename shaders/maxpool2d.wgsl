@@ -12,12 +12,7 @@ import package::pooling::{params, Value, Index};
 @if(BIAS) @group(0) @binding(4) var<storage, read> bias: array<Value>;
 
 /// By the bits: comparisons with NaN come out either way on some adapters.
-@if(CHANNELS_VEC4) fn is_nan(x: vec4f) -> vec4<bool> {
-  return (bitcast<vec4u>(x) & vec4u(0x7fffffffu)) > vec4u(0x7f800000u);
-}
-@if(!CHANNELS_VEC4) fn is_nan(x: f32) -> bool {
-  return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u;
-}
+fn is_nan(x: Value) -> Mask { return (bitcast<Index>(x) & Index(0x7fffffffu)) > Index(0x7f800000u); }
 
 /// The larger of the best so far and the value at a tap. A NaN wins and stays, as in PyTorch.
 struct Best { value: Value, index: Index }

@@ -6,6 +6,7 @@ import {
   avgpool2d,
   concatenate,
   Gpu,
+  maxpool2d,
   Random,
   type Shape,
   Tape,
@@ -144,6 +145,34 @@ for (const [name, expected, apply] of split) {
     assertClose(dx!, expected.gradient([x], upstream)[0]!.data, TOLERANCE, 'gradient');
   });
 }
+
+test('maxpool2d by pairs: a NaN of either sign wins its window and no other, and gets the gradient', async () => {
+  for (const channels of [1, 4]) {
+    // Windows beside one another, with a NaN at each of the four places and at none.
+    const x = new Float32Array(20 * channels).map((_, i) => (i * 7) % 11);
+    const exact = new Float32Array(20 * channels);
+    for (let window = 0; window < 5; window++) {
+      const at = (place: number) => (10 * (place >> 1) + 2 * window + (place & 1)) * channels;
+      if (window < 4) new Uint32Array(x.buffer)[at(window)] = window % 2 ? 0xffc00000 : 0x7fc00000;
+      for (let c = 0; c < channels; c++) {
+        const values = [0, 1, 2, 3].map((place) => x[at(place) + c]!);
+        const nan = values.findIndex(Number.isNaN);
+        exact[at(nan < 0 ? values.indexOf(Math.max(...values)) : nan) + c] = 1;
+      }
+    }
+    const [y, dx] = await Promise.all(
+      gpu.scope(() => {
+        const image = gpu.tensor(x, [1, 2, 10, channels]);
+        const tape = new Tape(gpu).watch([image]);
+        const pooled = maxpool2d(tape, image, { kernel: 2 });
+        return [pooled.read(), tape.gradients(pooled, [image])[0]!.read()];
+      }),
+    );
+    const nans = Array.from(y!, (value, i) => Number.isNaN(value) && i % channels === 0);
+    assert.deepEqual(nans.filter(Boolean).length, 4);
+    assert.deepEqual(dx, exact);
+  }
+});
 
 test('pooling, upsampling and concatenation refuse shapes that do not fit and name them', () => {
   gpu.scope(() => {

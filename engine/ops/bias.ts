@@ -159,14 +159,22 @@ function addSums(
   const { gpu } = gradient;
   const samples = gradient.shape[0]!;
   const channels = gradient.shape.at(-1)!;
+  const vec4 = channels % 4 === 0;
   gpu.dispatch(
     gpu.kernel('bias_gradient', {
+      CHANNELS_VEC4: vec4,
       FISHER: squared,
       ACCUMULATE: accumulate,
       RECTIFIED: rectified !== undefined,
     }),
     { gradient, partial: sums, ...(rectified && { rectified }) },
-    { channels, pixels: gradient.size / samples / channels, samples, first_lane: first, lanes },
-    Math.ceil(sums.size / 64),
+    {
+      channels: vec4 ? channels / 4 : channels,
+      pixels: gradient.size / samples / channels,
+      samples,
+      first_lane: first,
+      lanes,
+    },
+    Math.ceil(sums.size / (vec4 ? 256 : 64)),
   );
 }

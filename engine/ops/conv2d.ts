@@ -1,10 +1,4 @@
-import {
-  accumulateWeightGradient,
-  convolve,
-  convolveTransposed,
-  perSampleWeightGradient,
-  weightGradient,
-} from '../convolution.ts';
+import { convolve, convolveTransposed } from '../convolution.ts';
 import { FathomError } from '../errors.ts';
 import {
   accumulateGroupedWeightGradient,
@@ -17,6 +11,7 @@ import {
 import type { SampleSum } from '../sample_sums.ts';
 import type { Rule, Tape } from '../tape.ts';
 import type { Shape, Tensor } from '../tensor.ts';
+import { accumulateWeightGradient, perSampleWeightGradient, weightGradient } from '../weight_gradient.ts';
 import { type After, bias, biasRelu, recordBefore, requireFit } from './bias.ts';
 
 type F32 = Tensor<'f32'>;

@@ -1,14 +1,9 @@
-import {
-  accumulateWeightGradient,
-  type ConvGeometry,
-  convolve,
-  convolveTransposed,
-  perSampleWeightGradient,
-  weightGradient,
-} from '../convolution.ts';
+import { convolve, convolveTransposed } from '../convolution.ts';
 import { FathomError } from '../errors.ts';
+import type { ConvGeometry } from '../patches.ts';
 import type { Rule, Tape } from '../tape.ts';
 import type { Shape, Tensor } from '../tensor.ts';
+import { accumulateWeightGradient, perSampleWeightGradient, weightGradient } from '../weight_gradient.ts';
 
 export interface ConvTranspose2dOptions {
   stride?: number;

@@ -68,7 +68,7 @@ export function maxpool2d(
         gpu.dispatch(
           gpu.kernel(module, {
             CHANNELS_VEC4: vec4,
-            PAIRS: pairs && module === 'maxpool2d',
+            PAIRS: pairs && module !== 'maxpool2d_gradient',
             BIAS: end !== undefined,
             RECTIFY: end?.relu ?? false,
           }),
