@@ -44,8 +44,9 @@ interface Row {
 export async function drawContactSheet(task: Task): Promise<Uint8Array> {
   const rows = task.classes > 0 ? classRows(task) : pairRows(task.train);
   const perColumn = Math.ceil(rows.length / Math.ceil(rows.length / MOST_ROWS));
-  const label =
-    Math.min(MOST_LABEL, Math.max(50, ...rows.map(({ title }) => textWidth(title, 11, true)))) + 10;
+  const widths = rows.flatMap(({ title, note }) => [textWidth(title, 11, true), textWidth(note, 9)]);
+  // Whole units, so that pixels lie on those of the picture.
+  const label = Math.ceil(Math.min(MOST_LABEL, Math.max(...widths))) + 10;
   const column = label + (ACROSS * (cellOf(rows[0]!.images).width + GAP)) / UNIT + MARGIN;
   const parts: Html[] = [];
   let [bottom, lowest] = [0, 0];
