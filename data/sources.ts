@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { Gpu } from '../engine/index.ts';
 import { loadSource, type StoreOptions } from './cache.ts';
 import type { DataSet } from './dataset.ts';
 import { cifar10Spec, cifar100Spec, openCifar } from './readers/cifar.ts';
@@ -10,6 +11,7 @@ import { npySpec, npzSpec, openNpyPair, openNpz } from './readers/npy.ts';
 import { openParquet, parquetSpec } from './readers/parquet.ts';
 import { openQuickdraw, quickdrawSpec } from './readers/quickdraw.ts';
 import type { ReaderContext, Source } from './readers/reader.ts';
+import { openScenes, scenesSpec } from './readers/scenes.ts';
 import { openTaskonomy, taskonomySpec } from './readers/taskonomy.ts';
 
 /** What a study says of a data set. Relative paths are relative to the study's file. */
@@ -26,6 +28,7 @@ export const dataSpec = z.discriminatedUnion('format', [
   quickdrawSpec,
   taskonomySpec,
   emojiSpec,
+  scenesSpec,
 ]);
 
 export type DataSpec = z.infer<typeof dataSpec>;
@@ -34,6 +37,8 @@ export type DataSpec = z.infer<typeof dataSpec>;
 export interface DataOptions extends StoreOptions {
   /** What relative paths of the spec are relative to. */
   folder: string;
+  /** Where scenes are rendered; asked for nothing else. */
+  gpu?(): Promise<Gpu>;
 }
 
 /**
@@ -44,11 +49,15 @@ export interface DataOptions extends StoreOptions {
  */
 export async function openData(spec: DataSpec, options: DataOptions): Promise<DataSet> {
   const warn = options.warn ?? (() => {});
+  if (spec.format === 'scenes') return await openScenes(spec, options.gpu);
   const source = await openSource(spec, { folder: options.folder, warn });
   return await loadSource(source, spec, options);
 }
 
-async function openSource(spec: DataSpec, context: ReaderContext): Promise<Source> {
+async function openSource(
+  spec: Exclude<DataSpec, { format: 'scenes' }>,
+  context: ReaderContext,
+): Promise<Source> {
   switch (spec.format) {
     case 'mnist':
     case 'idx':

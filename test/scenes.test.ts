@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import fc from 'fast-check';
+import { dataSpec, openData } from '../data/index.ts';
 import {
   domains,
   drawScene,
@@ -281,6 +282,14 @@ test('sets of scenes are the same bits again, and a longer one begins like a sho
   assert.notEqual(longer.hash, sets.hash);
   await assert.rejects(renderScenes(gpu, { seed: 5, count: 0 }), failsWith('bad-scenes'));
   await assert.rejects(renderScenes(gpu, { seed: -1, count: 1 }), failsWith('bad-seed'));
+});
+
+test('scenes are opened by their format, where there is a GPU', async () => {
+  const spec = dataSpec.parse({ format: 'scenes', seed: 5, count: 6, testCount: 3, size: 16 });
+  const opened = await openData(spec, { folder: '.', gpu: async () => gpu });
+  const rendered = await renderScenes(gpu, { seed: 5, count: 6, testCount: 3, size: 16 });
+  assert.equal(opened.hash, rendered.hash);
+  await assert.rejects(openData(spec, { folder: '.' }), failsWith('scenes-need-gpu'));
 });
 
 test('a batch of scenes shows each as it is alone', async () => {

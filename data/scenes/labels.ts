@@ -60,14 +60,11 @@ export interface View {
 export function labelPictures({ size, seen, picture, room }: View): Record<Domain, Float64Array> {
   const pixels = size * size;
   const field = (values: Float32Array, channel: number): Field =>
-    Float64Array.from({ length: pixels }, (_, i) => values[4 * i + channel]!);
+    new Float64Array(pixels).map((_, i) => values[4 * i + channel]!);
   const distance = field(seen.surface, 3);
   const near = distance.map((t) => Math.min(1, t / MAX_DEPTH));
   const solid = field(seen.shape, 0).map((number) => (number > 0 && number <= room ? 1 : number));
-  const grey = Float64Array.from(
-    { length: pixels },
-    (_, i) => (picture[3 * i]! + picture[3 * i + 1]! + picture[3 * i + 2]!) / 3,
-  );
+  const grey = distance.map((_, i) => (picture[3 * i]! + picture[3 * i + 1]! + picture[3 * i + 2]!) / 3);
   const normal = [0, 1, 2].map((axis) => field(seen.surface, axis));
   const surface = [...normal.map((n) => n.map((value) => value / 2)), near];
   const curvature = (channel: number) =>
@@ -90,18 +87,23 @@ export function labelPictures({ size, seen, picture, room }: View): Record<Domai
 const tiled = (values: Field): Float64Array => interleaved([values, values, values]);
 
 function interleaved(channels: readonly Field[]): Float64Array {
-  return Float64Array.from(
-    { length: channels.length * channels[0]!.length },
-    (_, i) => channels[i % channels.length]![Math.floor(i / channels.length)]!,
-  );
+  const width = channels.length;
+  const result = new Float64Array(width * channels[0]!.length);
+  for (const [c, values] of channels.entries()) {
+    for (let i = 0; i < values.length; i++) result[width * i + c] = values[i]!;
+  }
+  return result;
 }
 
 /** The values beside each, `right` and `down` from it, those of the border outside. */
 function shifted(values: Field, size: number, right: number, down: number): Field {
+  const result = new Float64Array(values.length);
   const inside = (at: number) => Math.max(0, Math.min(size - 1, at));
-  return values.map(
-    (_, i) => values[inside(Math.floor(i / size) + down) * size + inside((i % size) + right)]!,
-  );
+  for (let y = 0; y < size; y++) {
+    const from = inside(y + down) * size;
+    for (let x = 0; x < size; x++) result[y * size + x] = values[from + inside(x + right)]!;
+  }
+  return result;
 }
 
 /** (before + 2 here + after) / 4. */
@@ -149,8 +151,8 @@ function jumps(values: Field, solid: Field, size: number): Field {
   ] as const) {
     const other = shifted(values, size, right, down);
     const otherSolid = shifted(solid, size, right, down);
-    for (const [i, value] of values.entries()) {
-      if (otherSolid[i] !== solid[i]) result[i] = Math.max(result[i]!, Math.abs(value - other[i]!));
+    for (let i = 0; i < values.length; i++) {
+      if (otherSolid[i] !== solid[i]) result[i] = Math.max(result[i]!, Math.abs(values[i]! - other[i]!));
     }
   }
   return result;

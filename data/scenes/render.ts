@@ -80,7 +80,10 @@ async function renderRange(
       for (const domain of domains) {
         const { pixels } = sets[domain];
         const at = (start + i) * size * size * 3;
-        for (const [j, value] of pictures[domain].entries()) pixels[at + j] = Math.round(255 * value);
+        pixels.set(
+          pictures[domain].map((value) => Math.round(255 * value)),
+          at,
+        );
       }
     }
   }
@@ -113,10 +116,11 @@ export async function renderPictures(
 function develop(colour: Float32Array, size: number): Float64Array {
   const side = SAMPLES * size;
   const sums = new Float64Array(size * size * 3);
-  for (let ray = 0; ray < side * side; ray++) {
-    const y = Math.floor(Math.floor(ray / side) / SAMPLES);
-    const x = Math.floor((ray % side) / SAMPLES);
-    for (let c = 0; c < 3; c++) sums[3 * (y * size + x) + c]! += colour[4 * ray + c]!;
+  for (let y = 0; y < side; y++) {
+    for (let x = 0; x < side; x++) {
+      const at = 3 * (Math.floor(y / SAMPLES) * size + Math.floor(x / SAMPLES));
+      for (let c = 0; c < 3; c++) sums[at + c]! += colour[4 * (y * side + x) + c]!;
+    }
   }
   return sums.map((sum) => Math.sqrt(Math.min(1, sum / SAMPLES ** 2)));
 }
