@@ -216,7 +216,7 @@ const denseTasks = (data: string): TaskDeclaration[] => [
 
 const taskonomy: Preset = {
   description: "The paper's ten tasks of Taskonomy: depth, edges, keypoints, normals, and the image itself",
-  data: { taskonomy: { format: 'taskonomy', domains: Object.values(DENSE), size: 128 } },
+  data: { taskonomy: { format: 'taskonomy', domains: Object.values(DENSE), size: 128, channels: 3 } },
   tasks: denseTasks('taskonomy'),
   splits: { train: 4000, validation: 500, test: 1000 },
 };

@@ -625,6 +625,12 @@ test("Taskonomy's folders give images and the domains to predict", async () => {
       [one.train.count, one.train.channels, one.targets!.get('normal')!.train.channels],
       [1, 1, 3],
     );
+    const three = await open({ ...spec, channels: 3 }, { folder });
+    assert.deepEqual(
+      [...three.targets!.values()].map(({ train }) => train.channels),
+      [3, 3, 3],
+    );
+    assert.ok(imageAt(three.targets!.get('depth_zbuffer')!.train, 0).every((value) => value === 9 / 16));
     await refuses(open({ ...spec, domains: ['reshading'] }, { folder }), 'data-missing', 'reshading');
     await refuses(open({ ...spec, domains: ['../tasks/normal'] }, { folder }), 'data-empty');
     await put(join(folder, view('edge_texture', 1, 'house/')), plain(2, 2, 4));

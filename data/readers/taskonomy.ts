@@ -35,7 +35,9 @@ export const taskonomySpec = z.strictObject({
     ),
   name,
   size,
-  channels: channels.describe('Channels of the input; the domains to predict keep theirs'),
+  channels: channels.describe(
+    'Channels of the input; with 3, domains of one channel are given three times, otherwise they keep theirs',
+  ),
   limit: z.int().min(1).optional().describe('Most views, the first ones'),
 });
 
@@ -78,7 +80,7 @@ export async function openTaskonomy(spec: Spec, context: ReaderContext): Promise
 
 async function openDomain(domain: string, paths: string[], labels: Uint8Array, spec: Spec): Promise<Part> {
   const first = await decode(paths[0]!);
-  const shape = shapeFor(first, { size: spec.size });
+  const shape = shapeFor(first, { size: spec.size, channels: spec.channels === 3 ? 3 : undefined });
   const type = first.white === 255 ? 'bytes' : 'floats';
   return {
     ...shape,
