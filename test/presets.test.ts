@@ -13,6 +13,7 @@ import {
   type TaskDeclaration,
   taskSpec,
 } from '../data/index.ts';
+import { domains } from '../data/scenes/index.ts';
 import { inFolder } from './reader_files.ts';
 
 const all = Object.entries(presets as Record<string, Preset>);
@@ -170,6 +171,10 @@ test('dense presets have the ten tasks in the order of the paper', () => {
   assert.deepEqual(
     presets.taskonomy.tasks.map(({ target }) => target),
     order,
+  );
+  assert.deepEqual(
+    presets.scenes.tasks.map(({ target }) => target),
+    [...domains],
   );
   assert.deepEqual(presets.taskonomy.data.taskonomy!.domains, order.slice(0, 9));
 });
