@@ -164,19 +164,23 @@ export class StudyGraph {
   scores(pair: Pair, blocks: number): Job {
     const { study, tasks } = this.plan;
     const { source, target, trial } = pair;
+    const network = this.train(source, trial);
     const features = tasks[target]!.classes > 0 ? [this.features(pair)] : [];
     const fishers = this.fishers(pair, blocks);
-    const needs = [...features, ...fishers.source, ...fishers.target];
+    const needs = [network, ...features, ...fishers.source, ...fishers.target];
     const inputs = {
+      network: network.key,
       features: features[0]?.key ?? null,
       source: fishers.source.map(({ key }) => key),
       target: fishers.target.map(({ key }) => key),
-      comparators: study.comparators.names,
-      sourceImages: tasks[source]!.train.index.length,
-      classes: tasks[target]!.classes,
+      names: study.comparators.names,
       head: [...this.plan.architecture(this.labelSpace(source, target)).head],
-      seed: this.seed(trial),
-      pair: `${tasks[source]!.name} to ${tasks[target]!.name}`,
+      facts: {
+        source: tasks[source]!.name,
+        target: tasks[target]!.name,
+        images: tasks[source]!.train.index.length,
+        seed: this.seed(trial),
+      },
     };
     return makeJob('scores', inputs, { needs, label: `scores of ${this.pairLabel(pair)}`, work: 0 });
   }

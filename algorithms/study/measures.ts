@@ -1,8 +1,9 @@
 import type { Examples } from '../../data/index.ts';
 import { Random, type SafetensorsTensor } from '../../engine/index.ts';
 import type { Network } from '../../models/index.ts';
+import { type Comparator, comparators, type FisherPair, type SourceFacts } from '../comparators/index.ts';
 import { type DiagonalEntries, type DistanceOptions, distanceContributions } from '../distance.ts';
-import { networkFeatures } from '../features.ts';
+import { type LabelledRows, networkFeatures } from '../features.ts';
 import type { FisherDiagonal } from '../fisher.ts';
 import { blockDistances } from '../statistics/index.ts';
 import type { Job, JobResult, Json } from './job.ts';
@@ -54,8 +55,43 @@ export function distanceResult(job: Job, inputs: Inputs): JobResult {
 /** A comparator's score, by its name; null where it has none. */
 export type ScoreValues = Record<string, number | null>;
 
-export function scoresResult(_job: Job, _inputs: Inputs): JobResult {
-  return { values: {}, tensors: new Map() };
+export function scoresResult(job: Job, inputs: Inputs): JobResult {
+  const given = job.inputs as unknown as {
+    network: string;
+    features: string | null;
+    source: string[];
+    target: string[];
+    names: string[];
+    head: string[];
+    facts: Omit<SourceFacts, 'accuracy'>;
+  };
+  const rows = given.features === null ? undefined : rowsFrom(inputs.get(given.features)!);
+  const { test } = inputs.get(given.network)!.values as { test: { accuracy: number | null } };
+  const facts: SourceFacts = { ...given.facts, accuracy: test.accuracy ?? undefined };
+  const fishers: FisherPair = {
+    source: whole(blocksOf(given.source, inputs)),
+    target: whole(blocksOf(given.target, inputs)),
+    head: given.head,
+  };
+  const score = (comparator: Comparator) => {
+    if (comparator.needs === 'nothing') return comparator.score(facts);
+    if (comparator.needs === 'fishers') return comparator.score(fishers);
+    return rows ? comparator.score(rows[comparator.needs]) : { value: null };
+  };
+  const values: ScoreValues = {};
+  for (const comparator of comparators) {
+    if (given.names.includes(comparator.name)) values[comparator.name] = score(comparator).value;
+  }
+  return { values, tensors: new Map() };
+}
+
+function rowsFrom({ tensors }: JobResult): Record<'features' | 'logits', LabelledRows> {
+  const labels = tensors.get('labels')!.data as Uint32Array;
+  const rows = (name: string): LabelledRows => {
+    const { shape, data } = tensors.get(name)!;
+    return { values: data as Float32Array, width: shape[1]!, labels };
+  };
+  return { features: rows('features'), logits: rows('logits') };
 }
 
 export async function featuresResult(

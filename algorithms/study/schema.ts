@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { dataSpec, presets, splitsSpec, taskSpec } from '../../data/index.ts';
+import { comparators } from '../comparators/index.ts';
 
 const count = z.number().int().min(1);
 const share = z.number().gt(0).lt(1);
@@ -76,11 +77,16 @@ const statistics = z
   })
   .prefault({});
 
-/** The names of {@link comparators} a study may ask for; checked against them when it is run. */
-const comparators = z
+const names = comparators.map(({ name }) => name) as [string, ...string[]];
+const scores = z
   .strictObject({
-    names: z.array(z.string()).nullable().default(null).describe('which; null: all that the tasks allow'),
-    samples: count.default(500).describe('training images of the target they see'),
+    names: z
+      .array(z.enum(names))
+      .default(names)
+      .describe('which transferability scores stand beside the distance'),
+    samples: count
+      .default(200)
+      .describe('training images of the target they see; the probe takes a second a pair for 200'),
   })
   .prefault({});
 
@@ -108,7 +114,7 @@ export const studySchema = z
     fisher,
     distance,
     statistics,
-    comparators,
+    comparators: scores,
     memory: count
       .nullable()
       .default(null)

@@ -1,7 +1,7 @@
 import { Random } from '../../engine/index.ts';
 import { parameterCount } from '../../models/index.ts';
 
-const registry: { name: string; description: string; higherIsCloser: boolean }[] = [];
+import { comparators as registry } from '../comparators/index.ts';
 
 import { estimatorLabel } from '../estimators.ts';
 import { kendall, mean, stability, standardDeviation } from '../statistics/index.ts';
