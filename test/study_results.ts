@@ -97,10 +97,11 @@ export function inventedStudy({
       kendall: tasks.map((t) => {
         const found = column(t);
         if (found.length < 2) return null;
-        return kendall(
+        const tau = kendall(
           found.map(({ value }) => value),
           found.map(({ s }) => mean[s]![t]!),
         );
+        return Number.isNaN(tau) ? null : tau;
       }),
     };
   };
