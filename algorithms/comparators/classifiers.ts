@@ -50,7 +50,7 @@ export function stratifiedFolds(labels: Uint32Array, folds: number): Uint32Array
 
 /**
  * Share of samples whose class is the most frequent among their `neighbours` nearest others, by Euclidean distance; of
- * equally frequent classes that of the nearest.
+ * equally frequent classes that of the nearest, of samples equally near the first.
  */
 export function neighbourAccuracy({ values, width, labels }: LabelledRows, neighbours = 5): Score {
   const { of, sizes } = classesOf(labels);
