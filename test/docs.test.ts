@@ -27,6 +27,7 @@ const EXAMPLES: Record<string, RegExp[]> = {
     /^4 x 512\n$/,
   ],
   'weights.md': [/^11274 values\n$/],
+  'tasks.md': [/^odd or even: even,odd, 1000 to train on\n3 or 8: 3,8, 200 to train on\n$/],
   'fisher.md': [
     /^empirical: 0\.000 from the definition\nexact: 0\.\d+ .*\nsampled \(10 draws, seed 0\): 0\.\d+ .*\nbatch \(50\): 0\.\d+ .*\n$/,
   ],

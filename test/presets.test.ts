@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import { encode } from 'fast-png';
+import { parseStudy } from '../algorithms/index.ts';
 import {
   buildTask,
   buildTasks,
@@ -177,4 +179,19 @@ test('dense presets have the ten tasks in the order of the paper', () => {
     [...domains],
   );
   assert.deepEqual(presets.taskonomy.data.taskonomy!.domains, order.slice(0, 9));
+});
+
+test('the declarations in docs/tasks.md are read, and its lists are those of the presets', async () => {
+  const text = await readFile(new URL('../docs/tasks.md', import.meta.url), 'utf8');
+  const examples = [...text.matchAll(/^```yaml\n([\s\S]*?)^```$/gm)].map(([, yaml]) => yaml!);
+  const [own, cifar10, cifar100, imagenet] = examples.map((yaml) => parseStudy(yaml, 'study.yaml'));
+  assert.equal(own!.tasks.length, 6);
+  assert.equal(cifar10!.tasks.length, 4);
+  const { format, train } = cifar100!.data.cifar100 as { format: string; train: string };
+  assert.deepEqual([format, train], ['parquet', 'cifar100/train-*.parquet']);
+  assert.equal((imagenet!.data.imagenet as { classes: string[] }).classes.length, 28);
+  for (const [name] of all) assert.ok(text.includes(`| \`${name}\` |`), name);
+  for (const { groups } of [0, 2, 3].map((ten) => presets.imagenet.tasks[ten]!)) {
+    assert.ok(text.includes(`| ${Object.keys(groups!).join(', ')} |`));
+  }
 });

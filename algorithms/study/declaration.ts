@@ -63,9 +63,17 @@ function written(declared: Fields): Fields {
   const own = Array.isArray(declared.tasks) ? declared.tasks : [];
   return {
     ...merged,
-    data: merge(data, isFields(declared.data) ? declared.data : {}),
+    data: mergeData(data, isFields(declared.data) ? declared.data : {}),
     tasks: [...tasks, ...own],
   };
+}
+
+/** A preset's data sets with what a study says of them; one in another format stands for itself. */
+function mergeData(base: Fields, over: Fields): Fields {
+  const isOther = (name: string, { format }: Fields) =>
+    format !== undefined && (base[name] as Fields | undefined)?.format !== format;
+  const kept = Object.entries(base).filter(([name]) => !isFields(over[name]) || !isOther(name, over[name]));
+  return merge(Object.fromEntries(kept), over);
 }
 
 /** Fields of `over` before those of `base`, to any depth. */
