@@ -211,7 +211,7 @@ function layOut(points: readonly Point[], labels: readonly string[], fontSize: n
       y: (1 - (y - top!) / spanY!) * tall,
       ...sizes[i]!,
     })),
-    { x: 16, y: fontSize * 2.2 },
+    { x: 34, y: fontSize * 2.2 },
   );
   const edge = (of: (box: Box) => number) => 4 - Math.min(...apart.map(of));
   const [shiftX, shiftY] = [edge((box) => box.x - box.width / 2), edge((box) => box.y - box.height / 2)];

@@ -100,11 +100,6 @@ export function mapChart(
         encoding: at(),
       },
       {
-        data: { values: map.points.map(xy) },
-        mark: { type: 'point', filled: true, color: COLOURS.accent, opacity: 1, size: 44 },
-        encoding: at(),
-      },
-      {
         data: {
           values: texts.map((text, i) => {
             const [px, py] = spot(map.points[i]!);
@@ -136,6 +131,11 @@ export function mapChart(
             encoding: { ...at(), text: { field: 'label', type: 'nominal' as const } },
           })),
         ],
+      },
+      {
+        data: { values: map.points.map(xy) },
+        mark: { type: 'point', filled: true, color: COLOURS.accent, opacity: 1, size: 44 },
+        encoding: at(),
       },
       {
         data: { values: [{ x: 4, x2: 4 + bar * pixels, y: height - 6, label: `distance ${bar}` }] },
