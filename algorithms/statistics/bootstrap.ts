@@ -13,7 +13,7 @@ export interface SourceDistances {
   replicates?: readonly (readonly ArrayLike<number>[])[];
 }
 
-/** What a bootstrap varies. `both` falls back on what there is: several trials, replicates. */
+/** What draws vary. `both` falls back on what there is: several trials, replicates. */
 export type Varied = 'trials' | 'samples' | 'both';
 
 export interface BootstrapOptions {
@@ -53,7 +53,9 @@ export function intervals(
   checkShapes(samples);
   const draws = bootstrapMeans(samples, varied, options);
   const tail = (1 - level) / 2;
-  return draws?.map((values) => ({ lower: quantile(values, tail), upper: quantile(values, 1 - tail) }));
+  return draws?.map((values) => {
+    return { lower: Math.max(0, quantile(values, tail)), upper: quantile(values, 1 - tail) };
+  });
 }
 
 /**
@@ -80,10 +82,9 @@ export function meansOf({ distance }: SourceDistances): number[] {
 
 /**
  * Draws of each source's mean over trials, [source][draw], sources together so that they can be compared draw by draw.
- * Of n trials n - 1 are drawn with replacement, which gives the draws the variance s^2 / n of the mean (with n they
- * would have (n - 1) / n of it; Rao and Wu 1988). Each draw takes one resampling of the samples for all of its trials,
- * and of the distance under it what it is above the measured one is taken off that: noise in Fishers only drives them
- * apart, so a distance on few samples is too large, and under resampling as much too large again.
+ * Each draw weights the trials (see {@link trialWeights}) and takes one resampling of the samples for all of them. Of
+ * the distance under it what it is above the measured one is taken off that: noise in Fishers only drives them apart,
+ * so a distance on few samples is too large, and under resampling as much too large again.
  */
 function bootstrapMeans(
   samples: SourceDistances,
@@ -93,24 +94,38 @@ function bootstrapMeans(
   const { distance } = samples;
   const trials = distance.length;
   const replicates = varied === 'trials' ? undefined : samples.replicates;
-  const drawn = varied === 'samples' || trials < 2 ? 0 : trials - 1;
-  if (!replicates && drawn === 0) return undefined;
+  const trialsVary = varied !== 'samples' && trials > 1;
+  if (!replicates && !trialsVary) return undefined;
   const count = replicates ? replicates[0]![0]!.length : 0;
-  const trialDraws = random.fork('trials').uniform(draws * drawn);
-  const sampleDraws = random.fork('samples').uniform(draws);
+  const [ofTrials, ofSamples] = [random.fork('trials'), random.fork('samples').uniform(draws)];
+  const even = new Float64Array(trials).fill(1 / trials);
   const means = distance[0]!.map(() => new Float64Array(draws));
   for (let draw = 0; draw < draws; draw++) {
-    const r = Math.floor(sampleDraws[draw]! * count);
-    for (let i = 0; i < (drawn || trials); i++) {
-      const trial = drawn ? Math.floor(trialDraws[draw * drawn + i]! * trials) : i;
-      for (const [source, values] of means.entries()) {
+    const r = Math.floor(ofSamples[draw]! * count);
+    const weights = trialsVary ? trialWeights(trials, ofTrials) : even;
+    for (const [source, values] of means.entries()) {
+      for (let trial = 0; trial < trials; trial++) {
         const measured = distance[trial]![source]!;
         const value = replicates ? Math.max(0, 2 * measured - replicates[trial]![source]![r]!) : measured;
-        values[draw]! += value / (drawn || trials);
+        values[draw]! += weights[trial]! * value;
       }
     }
   }
   return means;
+}
+
+/**
+ * Random weights of n trials that sum to 1, under which a mean over trials is distributed as Student's t with n - 1
+ * degrees of freedom around the plain one, in units of s / sqrt(n), and several means jointly as their values vary
+ * together. Trials drawn with replacement, which these are in place of, know nothing of the few there are: their
+ * intervals at 95 % hold the truth in 78 % of cases with three trials, in 90 % with ten.
+ */
+function trialWeights(n: number, random: Random): Float64Array {
+  const normals = random.normal(2 * n - 1);
+  const [z, rest] = [normals.subarray(0, n), normals.subarray(n)];
+  const scale = 1 / Math.sqrt(n * rest.reduce((sum, value) => sum + value * value, 0));
+  const centre = mean(z);
+  return Float64Array.from(z, (value) => 1 / n + scale * (value - centre));
 }
 
 /** By source: in which share of the draws [source][draw] it is the smallest; ties are shared. */

@@ -32,7 +32,7 @@ const ranking = z.strictObject({
   order: z.array(count),
   /** By task: in how many trials it is the closest source; 0 for the target itself. */
   wins: z.array(count),
-  /** By task: probability to be the closest source, by bootstrap over trials and samples; 0 for the target itself. */
+  /** By task: probability to be the closest source, over trials and samples; 0 for the target itself. */
   probability: z.array(z.number()),
   /** Samples of the target each Fisher was taken on, and whether that was an early stop. */
   samples: count,
@@ -85,7 +85,7 @@ export const studyResultsSchema = z.strictObject({
     meanSquared: matrix,
     /** Level of the intervals, such as 0.95. */
     level: z.number(),
-    /** Bootstrap over trials; null for a single trial. */
+    /** Over trials; null for a single one. */
     overTrials: bounds.nullable(),
     /** Bootstrap over blocks of samples, trials as they are; null where Fishers were not kept by blocks. */
     overSamples: bounds.nullable(),
