@@ -72,7 +72,9 @@ export async function fishersOf(
 
   using slots = BatchSlots.of(network, examples, chunk);
   using sums = new SampleSums(gpu, parameters, estimator.name === 'batch' ? 'gradient' : 'square');
-  using only = passes.length === 1 ? new ChunkedPass(network, slots, passes[0]!, sums) : undefined;
+  // Kept over all blocks it spares its recording, but then it takes memory beside the totals.
+  const isKept = passes.length === 1 && blocks.length > 1 && options.budget === undefined;
+  using kept = isKept ? new ChunkedPass(network, slots, passes[0]!, sums) : undefined;
 
   const addRange = async (pass: ChunkedPass, from: number, to: number) => {
     for (let start = from; start < to; start += chunk) {
@@ -92,15 +94,16 @@ export async function fishersOf(
     const total: Tensor<'f32'>[] = [];
     let terms = to - from;
     if (estimator.name === 'batch') {
+      using pass = new ChunkedPass(network, slots, passes[0]!, sums);
       for (let start = from; start < to; start += estimator.size) {
         const end = Math.min(start + estimator.size, to);
         sums.clear();
-        await addRange(only!, start, end);
+        await addRange(pass, start, end);
         addSquaredMeans(total, sums, end - start);
       }
       terms = Math.ceil(terms / estimator.size);
     } else {
-      if (only) await addRange(only, from, to);
+      if (kept) await addRange(kept, from, to);
       else {
         for (const each of passes) {
           using pass = new ChunkedPass(network, slots, each, sums);

@@ -1,5 +1,6 @@
 import type { Task } from '../../data/index.ts';
 import { type Architecture, parameterCount } from '../../models/index.ts';
+import { comparators } from '../comparators/index.ts';
 import { hashOf, type Job, type Json, makeJob } from './job.ts';
 import type { Study } from './schema.ts';
 
@@ -160,12 +161,21 @@ export class StudyGraph {
     );
   }
 
+  /** Whether a comparator that is asked for looks at a target's images. */
+  needsFeatures(target: number): boolean {
+    const { tasks, study } = this.plan;
+    const asked = comparators.filter(({ name }) => study.comparators.names.includes(name));
+    return (
+      tasks[target]!.classes > 0 && asked.some(({ needs }) => needs === 'features' || needs === 'logits')
+    );
+  }
+
   /** What the comparators say of a pair. */
   scores(pair: Pair, blocks: number): Job {
     const { study, tasks } = this.plan;
     const { source, target, trial } = pair;
     const network = this.train(source, trial);
-    const features = tasks[target]!.classes > 0 ? [this.features(pair)] : [];
+    const features = this.needsFeatures(target) ? [this.features(pair)] : [];
     const fishers = this.fishers(pair, blocks);
     const needs = [network, ...features, ...fishers.source, ...fishers.target];
     const inputs = {

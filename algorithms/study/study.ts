@@ -133,10 +133,11 @@ function jobsAfter(graph: StudyGraph, looked: readonly number[]): Job[] {
       return [...fishers, distance];
     }),
   );
-  const scores = graph.pairs.flatMap((pair) => {
-    const { classes } = graph.plan.tasks[pair.target]!;
-    return [...(classes > 0 ? [graph.features(pair)] : []), graph.scores(pair, looked[pair.target]!)];
-  });
+  if (graph.plan.study.comparators.names.length === 0) return floors;
+  const scores = graph.pairs.flatMap((pair) => [
+    ...(graph.needsFeatures(pair.target) ? [graph.features(pair)] : []),
+    graph.scores(pair, looked[pair.target]!),
+  ]);
   return [...floors, ...scores];
 }
 
