@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { buildTask, type DataSet, dataSpec, openData, taskSpec } from '../data/index.ts';
+import { findEmoji } from '../data/readers/emoji.ts';
+import { failsWith } from './assertions.ts';
 
 const STYLES = ['noto', 'twemoji', 'openmoji', 'fluent-emoji-flat', 'fluent-emoji-high-contrast'];
 /** Of the emoji that all five packages have; `package` cannot be drawn, and flags are left out. */
@@ -77,4 +79,13 @@ test('emoji are drawn once: again they come from the cache, in any size', async 
   } finally {
     await rm(cache, { recursive: true });
   }
+});
+
+test('packages that are not installed are named, with the way to install them', () => {
+  assert.throws(
+    () => findEmoji([join(tmpdir(), 'study.yaml')]),
+    (error: { fix?: string }) =>
+      failsWith('data-missing', /@iconify-json\/noto, .*fluent-emoji-high-contrast, which are not/)(error) &&
+      /^Run npm install @iconify-json\/noto @iconify-json\/twemoji/.test(error.fix ?? ''),
+  );
 });

@@ -37,7 +37,7 @@ interface Icons {
 type Names = ReadonlyMap<string, string>;
 
 export async function openEmoji(spec: z.infer<typeof emojiSpec>, context: ReaderContext): Promise<Source> {
-  const files = await findFiles(context);
+  const files = findEmoji([import.meta.url, pathOf(context, 'study.yaml')]);
   const chars = STYLES.map((style) => files.get(`${style}/chars.json`)!);
   const metadata = files.get('noto/metadata.json')!;
   const iconsFile = files.get(`${spec.style}/icons.json`)!;
@@ -106,14 +106,17 @@ async function readJson(path: string): Promise<Record<string, unknown>> {
   return JSON.parse(await readFile(path, 'utf8'));
 }
 
-/** Paths of the files of all five packages, installed beside Fathom or beside the study. */
-async function findFiles(context: ReaderContext): Promise<Map<string, string>> {
+/**
+ * Paths of the files of all five packages, by `<style>/<file>`.
+ *
+ * @param from files beside which, or above, packages may be installed
+ * @throws FathomError `data-missing` naming the packages that are not
+ */
+export function findEmoji(from: readonly string[]): Map<string, string> {
+  const resolve = from.map((file) => createRequire(file).resolve);
   const found = new Map<string, string>();
   const missing: string[] = [];
   for (const style of STYLES) {
-    const resolve = [import.meta.url, pathOf(context, 'study.yaml')].map(
-      (from) => createRequire(from).resolve,
-    );
     for (const file of ['chars.json', 'icons.json', 'metadata.json']) {
       const path = firstThat(resolve, `@iconify-json/${style}/${file}`);
       if (path !== undefined) found.set(`${style}/${file}`, path);
