@@ -47,7 +47,7 @@ export function learningChart(
       type: 'quantitative' as const,
       title: 'epoch',
       scale: { domain: [1, Math.max(2, longest)], nice: false },
-      axis: { tickMinStep: 1, tickCount: 4, format: 'd', grid: false },
+      axis: { values: wholeTicks(longest), format: 'd', grid: false },
     },
     y: {
       field: 'value',
@@ -85,6 +85,12 @@ export function learningChart(
       ],
     },
   };
+}
+
+/** At most five whole numbers from 1 on, evenly spaced. */
+function wholeTicks(last: number): number[] {
+  const step = Math.max(1, Math.ceil((last - 1) / 4));
+  return Array.from({ length: Math.floor((last - 1) / step) + 1 }, (_, i) => 1 + i * step);
 }
 
 /** How each target's order settles as samples grow, a panel for each; undefined where no target was looked at twice. */

@@ -11,6 +11,9 @@ export interface Arrow {
   rank: number;
 }
 
+/** Tasks beyond which a drawing in the plane takes the room it needs, whatever the width. */
+export const CROWDED = 8;
+
 /** How many sources each target is shown with. */
 export function arrowsPerTarget(tasks: number): number {
   return tasks > 3 ? 2 : 1;
@@ -75,7 +78,7 @@ export function separated(boxes: readonly Box[], gap: { x: number; y: number }):
 
 /**
  * Arrows from sources to the targets they are closest to, each the thicker the closer. Few tasks take less than the
- * width, and more than fit into it take more.
+ * width, and many take more.
  */
 export function graphChart(
   { names, values }: { names: readonly string[]; values: Dissimilarities },
@@ -84,7 +87,8 @@ export function graphChart(
   const narrow = most < 500;
   const fontSize = narrow ? 11 : 12;
   const labels = names.map((name) => shorten(name, narrow ? 15 : 22));
-  const wanted = Math.min(most, 240 + 160 * Math.sqrt(names.length));
+  const roomy = 240 + 160 * Math.sqrt(names.length);
+  const wanted = names.length > CROWDED ? roomy : Math.min(most, roomy);
   const boxes = layOut(place(ranked(values)).points, labels, fontSize, wanted);
   const width = Math.ceil(Math.max(...boxes.map((box) => box.x + box.width / 2)) + 4);
   const height = Math.ceil(Math.max(...boxes.map((box) => box.y + box.height / 2)) + 4);

@@ -1,6 +1,6 @@
 import type { TopLevelSpec } from 'vega-lite';
 import { aligned, type Dissimilarities, ellipse, type Placement, type Point, place } from './geometry.ts';
-import { separated } from './graph.ts';
+import { CROWDED, separated } from './graph.ts';
 import { textWidth } from './render.ts';
 import { CHART, COLOURS, shorten } from './theme.ts';
 
@@ -47,7 +47,7 @@ export function mapChart(
   const [xs, ys] = [all.map(([x]) => x), all.map(([, y]) => y)];
   const labels = names.map((name) => shorten(name, narrow ? 15 : 22));
   const widths = labels.map((label) => textWidth(label, fontSize));
-  const width = Math.min(most, 760);
+  const width = names.length > CROWDED ? 760 : Math.min(most, 760);
   const margin = Math.min(width / 4, Math.max(...widths) / 2 + 6);
   const [spanX, spanY] = [Math.max(...xs) - Math.min(...xs) || 1, Math.max(...ys) - Math.min(...ys)];
   // One scale for both axes, or distances on paper would mean nothing.

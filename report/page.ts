@@ -32,7 +32,11 @@ export function page(results: StudyResults, figures: readonly DrawnFigure[]): st
   const sections: [id: string, title: string, body: Html | false][] = [
     ['answer', 'Where to start from', answerSection(results)],
     ['meaning', 'What the numbers mean', meaning(results)],
-    ['matrix', 'All distances', pairs && html`<div class="${few}">${drawn('matrix', 'graph')}</div>`],
+    [
+      'matrix',
+      'All distances, and who is close to whom',
+      pairs && html`<div class="${few}">${drawn('matrix', 'graph')}</div>`,
+    ],
     ['groups', 'Groups and map', pairs && html`<div class="${few}">${drawn('tree', 'map')}</div>`],
     ['rankings', 'Sources for each target', pairs && rankings(results)],
     ['learning', 'What the networks learnt', html`${tasksTable(results)}${drawn('accuracy', 'loss')}`],
@@ -81,7 +85,7 @@ ${body}
 function summary({ tasks, distance, provenance }: StudyResults): string {
   const trials = distance.trials.length;
   const tasksText = tasks.length === 1 ? 'One task' : `${tasks.length} tasks`;
-  return `${tasksText}, ${trials === 1 ? 'one trial' : `${trials} trials`}, network ${provenance.network}. Fisher task distance: ${provenance.estimator}.`;
+  return `${tasksText}, ${trials === 1 ? 'one trial' : `${trials} trials`}, network ${provenance.network}, Fisher ${provenance.estimator}.`;
 }
 
 function answerSection(results: StudyResults): Html {
