@@ -51,7 +51,7 @@ const PLAIN_TITLE = {
   subtitleFontSize: 12,
   subtitleColor: '#555',
 };
-/** Without a canvas Vega guesses how wide labels are, and guesses too wide. */
+/** The same room for labels in every panel. */
 const labelWidth = (labels: readonly string[]) => 10 + 6.8 * Math.max(...labels.map((label) => label.length));
 
 /** Bars of shares of the multiply-add peak, adapters beside each other. */

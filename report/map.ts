@@ -19,7 +19,7 @@ export function taskMap(mean: Dissimilarities, trials: readonly Dissimilarities[
   };
 }
 
-/** Points a trial is drawn by are let go of beyond so many of them. */
+/** Points of trials beyond which the ellipses stand alone. */
 const MOST_POINTS = 400;
 
 /**
