@@ -1,7 +1,7 @@
 import type { TopLevelSpec } from 'vega-lite';
 import { type Dissimilarities, type Point, place, symmetrised } from './geometry.ts';
 import { textWidth } from './render.ts';
-import { CHART, COLOURS, shorten } from './theme.ts';
+import { CHART, COLOURS, distinct } from './theme.ts';
 
 /** From a source to a target it is among the closest of; rank 0 is the closest. */
 export interface Arrow {
@@ -86,7 +86,7 @@ export function graphChart(
 ): TopLevelSpec {
   const narrow = most < 500;
   const fontSize = narrow ? 11 : 12;
-  const labels = names.map((name) => shorten(name, narrow ? 15 : 22));
+  const labels = distinct(names, narrow ? 15 : 22);
   const roomy = 240 + 160 * Math.sqrt(names.length);
   const wanted = names.length > CROWDED ? roomy : Math.min(most, roomy);
   const boxes = layOut(place(ranked(values)).points, labels, fontSize, wanted);

@@ -2,7 +2,7 @@ import type { TopLevelSpec } from 'vega-lite';
 import { aligned, type Dissimilarities, ellipse, type Placement, type Point, place } from './geometry.ts';
 import { CROWDED, separated } from './graph.ts';
 import { textWidth } from './render.ts';
-import { CHART, COLOURS, shorten } from './theme.ts';
+import { CHART, COLOURS, distinct } from './theme.ts';
 
 /** Tasks in the plane, and where each trial alone puts them. */
 export interface TaskMap extends Placement {
@@ -45,7 +45,7 @@ export function mapChart(
   const trialPoints = many ? map.trials.flat() : [];
   const all = [...map.points, ...outlines.flat(), ...trialPoints];
   const [xs, ys] = [all.map(([x]) => x), all.map(([, y]) => y)];
-  const labels = names.map((name) => shorten(name, narrow ? 15 : 22));
+  const labels = distinct(names, narrow ? 15 : 22);
   const widths = labels.map((label) => textWidth(label, fontSize));
   const width = names.length > CROWDED ? 760 : Math.min(most, 760);
   const margin = Math.min(width / 4, Math.max(...widths) / 2 + 6);

@@ -87,3 +87,9 @@ export function plain(text: string): string {
 export function numbered(names: readonly string[], most: number): string[] {
   return names.map((name, i) => `${i}: ${shorten(name, most)}`);
 }
+
+/** Names cut short, and numbered where any two would then be the same. */
+export function distinct(names: readonly string[], most: number): string[] {
+  const cut = names.map((name) => shorten(name, most));
+  return new Set(cut).size === cut.length ? cut : numbered(names, most);
+}

@@ -23,7 +23,7 @@ import { heatmapChart } from '../report/heatmap.ts';
 import { makeReport, writeReport } from '../report/index.ts';
 import { layerShares } from '../report/layers.ts';
 import { toSvg } from '../report/render.ts';
-import { COLOURS, THEME, themed } from '../report/theme.ts';
+import { COLOURS, distinct, THEME, themed } from '../report/theme.ts';
 import { inventedAtlas, inventedStudy } from './study_results.ts';
 
 /** Says where, not the whole page. */
@@ -218,6 +218,11 @@ test('the heat map of many tasks keeps to the width it has, without text; few ha
   assert.ok(many.layer.every(({ mark }) => mark.type !== 'text'));
   const few = chart(inventedStudy(), 1080);
   assert.equal(few.layer.filter(({ mark }) => mark.type === 'text').length, 3);
+});
+
+test('names that are cut to the same text are numbered', () => {
+  assert.deepEqual(distinct(['one', 'two'], 5), ['one', 'two']);
+  assert.deepEqual(distinct(['something', 'somewhere'], 5), ['0: some…', '1: some…']);
 });
 
 test('distances beyond 1 stretch the colours of the heat map', () => {
