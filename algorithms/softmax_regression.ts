@@ -25,13 +25,15 @@ export interface SoftmaxHead {
 const MOST_STEPS = 1000;
 /** Steps L-BFGS remembers. */
 const MEMORY = 20;
+/** How many times the curvature may grow or shrink before a preconditioner is made anew. */
+const STALE = 4;
 
 /**
- * Softmax regression on frozen features in float64, from zero weights, by L-BFGS preconditioned with the curvature at
- * zero, so that features of unlike scales or much alike do not slow it down. Deterministic.
+ * Softmax regression on frozen features in float64, from zero weights, by L-BFGS preconditioned with the samples'
+ * curvature, so that features of unlike scales or much alike do not slow it down. Deterministic.
  * @param classes of the head; all labels are below
  * @throws FathomError `not-converged` where the gradient does not come down to the tolerance: with no decay, classes
- * that the features separate have no best weights
+ * that the features separate have no best weights, nor has a class without samples a best bias
  */
 export function softmaxRegression(
   rows: LabelledRows,
@@ -64,41 +66,28 @@ interface Point {
   loss: number;
   /** With the penalty. */
   objective: number;
+  /** [samples]: what each adds to the curvature by a logit, mean over the classes. */
+  curvature: Float64Array;
 }
 
 class Problem {
-  private readonly labels: Uint32Array;
-  /** Features with a 1 behind, and their number. */
-  private readonly row: number;
-  private readonly z: Float64Array;
-  /** Divides a vector by {@link precondition}'s matrix, or by the inner one of Woodbury's identity. */
-  private readonly factor: Float64Array[];
-  private readonly mass: number;
-  private readonly ridge: number;
+  readonly samples: number;
+  /** Features with a 1 behind [samples, row], and their number. */
+  readonly z: Float64Array;
+  readonly row: number;
 
   constructor(
-    { values, width, labels }: LabelledRows,
+    private readonly rows: LabelledRows,
     readonly classes: number,
     readonly decay: number,
   ) {
-    const samples = labels.length;
-    this.labels = labels;
+    const { values, width, labels } = rows;
+    this.samples = labels.length;
     this.row = width + 1;
-    this.z = new Float64Array(samples * this.row).fill(1);
-    for (let n = 0; n < samples; n++) {
+    this.z = new Float64Array(this.samples * this.row).fill(1);
+    for (let n = 0; n < this.samples; n++) {
       this.z.set(values.subarray(n * width, (n + 1) * width), n * this.row);
     }
-    this.mass = 1 / (samples * classes);
-    this.ridge = Math.max(decay, 1e-12 * this.mass * dot(this.z, this.z));
-    const products = this.isWide
-      ? gram(this.z, samples, this.row)
-      : gram(transposed(this.z, samples, this.row), this.row, samples);
-    this.factor = choleskyRows(products, this.isWide ? samples : this.row, this.mass, this.ridge);
-  }
-
-  /** So much wider than long that the way round by Z Z^T is the shorter. */
-  private get isWide(): boolean {
-    return this.row > 2 * this.labels.length;
   }
 
   get zero(): Float64Array {
@@ -106,11 +95,11 @@ class Problem {
   }
 
   at(weights: Float64Array): Point {
-    const { classes, decay, labels, row, z } = this;
-    const samples = labels.length;
+    const { classes, decay, row, samples, z } = this;
     const errors = timesTransposed(z, samples, weights, classes, row);
+    const curvature = new Float64Array(samples);
     let loss = 0;
-    for (const [n, label] of labels.entries()) {
+    for (const [n, label] of this.rows.labels.entries()) {
       const logits = errors.subarray(n * classes, (n + 1) * classes);
       const own = logits[label]!;
       const largest = logits.reduce((most, logit) => Math.max(most, logit), Number.NEGATIVE_INFINITY);
@@ -120,8 +109,11 @@ class Problem {
         sum += logits[c]!;
       }
       loss += largest + Math.log(sum) - own;
-      for (let c = 0; c < classes; c++) logits[c]! /= sum * samples;
-      logits[label]! -= 1 / samples;
+      for (let c = 0; c < classes; c++) {
+        const probability = logits[c]! / sum;
+        curvature[n]! += (probability * (1 - probability)) / samples / Math.max(1, classes - 1);
+        logits[c] = (probability - (c === label ? 1 : 0)) / samples;
+      }
     }
     loss /= samples;
     const gradient = transposedTimes(errors, classes, z, row);
@@ -132,25 +124,7 @@ class Problem {
         squares += weights[i]! ** 2;
       }
     }
-    return { weights, gradient, loss, objective: loss + (decay / 2) * squares };
-  }
-
-  /**
-   * Divides a gradient by Z^T Z / (samples * classes) + decay, Z being the features with a 1 behind: the curvature at
-   * zero weights, but for what ties classes together and for the bias, on which there is no decay.
-   */
-  precondition(gradient: Float64Array): Float64Array {
-    const { classes, row, z, factor, mass, ridge } = this;
-    const result = gradient.slice();
-    if (!this.isWide) {
-      for (let c = 0; c < classes; c++) divide(factor, result.subarray(c * row, (c + 1) * row));
-      return result;
-    }
-    const samples = this.labels.length;
-    const inner = timesTransposed(gradient, classes, z, samples, row);
-    for (let c = 0; c < classes; c++) divide(factor, inner.subarray(c * samples, (c + 1) * samples));
-    addTimes(result, -mass, transposedTimes(transposed(inner, classes, samples), classes, z, row));
-    return result.map((value) => value / ridge);
+    return { weights, gradient, loss, objective: loss + (decay / 2) * squares, curvature };
   }
 
   headOf({ weights, loss }: Point): Pick<SoftmaxHead, 'weight' | 'bias' | 'loss'> {
@@ -160,6 +134,55 @@ class Problem {
       bias: weights.filter((_, i) => i % row === row - 1),
       loss,
     };
+  }
+}
+
+/**
+ * Divides gradients by Z^T C Z + decay, Z being the features with a 1 behind and C the samples' curvature at a point:
+ * the second derivative there, but for what ties classes together and for the bias, on which there is no decay.
+ */
+class Preconditioner {
+  /** C^(1/2) Z */
+  private readonly scaled: Float64Array;
+  /** Of Z^T C Z; of C^(1/2) Z Z^T C^(1/2), for Woodbury's identity, where that is far smaller. */
+  private readonly factor: Float64Array[];
+  private readonly ridge: number;
+  private readonly isWide: boolean;
+  private readonly total: number;
+
+  constructor(
+    private readonly problem: Problem,
+    { curvature }: Point,
+  ) {
+    const { z, row, samples, decay } = problem;
+    this.total = sum(curvature);
+    this.scaled = z.map((value, i) => value * Math.sqrt(curvature[Math.floor(i / row)]!));
+    this.ridge = Math.max(decay, 1e-12 * dot(this.scaled, this.scaled));
+    this.isWide = row > 2 * samples;
+    const products = this.isWide
+      ? gram(this.scaled, samples, row)
+      : gram(transposed(this.scaled, samples, row), row, samples);
+    this.factor = choleskyRows(products, this.isWide ? samples : row, 1, this.ridge);
+  }
+
+  /** Whether the curvature at a point is of another size than where this was made. */
+  isStaleAt({ curvature }: Point): boolean {
+    const ratio = sum(curvature) / this.total;
+    return ratio < 1 / STALE || ratio > STALE;
+  }
+
+  divide(gradient: Float64Array): Float64Array {
+    const { scaled, factor, ridge } = this;
+    const { classes, row, samples } = this.problem;
+    const result = gradient.slice();
+    if (!this.isWide) {
+      for (let c = 0; c < classes; c++) divide(factor, result.subarray(c * row, (c + 1) * row));
+      return result;
+    }
+    const inner = timesTransposed(gradient, classes, scaled, samples, row);
+    for (let c = 0; c < classes; c++) divide(factor, inner.subarray(c * samples, (c + 1) * samples));
+    const spanned = transposedTimes(transposed(inner, classes, samples), classes, scaled, row);
+    return result.map((value, i) => (value - spanned[i]!) / ridge);
   }
 }
 
@@ -174,7 +197,8 @@ interface Pair {
 
 function minimise(problem: Problem, tolerance: number): SoftmaxHead {
   let point = problem.at(problem.zero);
-  let eased = problem.precondition(point.gradient);
+  let preconditioner = new Preconditioner(problem, point);
+  let eased = preconditioner.divide(point.gradient);
   const enough = tolerance * norm(point.gradient);
   const memory: Pair[] = [];
   for (let steps = 0; ; steps++) {
@@ -183,15 +207,21 @@ function minimise(problem: Problem, tolerance: number): SoftmaxHead {
     const along = direction(point.gradient, eased, memory);
     const next = steps < MOST_STEPS ? search(problem, point, along) : undefined;
     if (!next) throw notConverged(problem.decay, gradientNorm, enough, steps);
-    const nextEased = problem.precondition(next.gradient);
-    const step = difference(next.weights, point.weights);
-    const change = difference(next.gradient, point.gradient);
-    const curvature = dot(step, change);
-    // The loss is convex: never below 0 but for rounding.
-    if (curvature > 0) memory.push({ step, change, eased: difference(nextEased, eased), curvature });
-    if (memory.length > MEMORY) memory.shift();
+    if (preconditioner.isStaleAt(next)) {
+      preconditioner = new Preconditioner(problem, next);
+      memory.length = 0;
+      eased = preconditioner.divide(next.gradient);
+    } else {
+      const nextEased = preconditioner.divide(next.gradient);
+      const step = difference(next.weights, point.weights);
+      const change = difference(next.gradient, point.gradient);
+      const curvature = dot(step, change);
+      // The loss is convex: never below 0 but for rounding.
+      if (curvature > 0) memory.push({ step, change, eased: difference(nextEased, eased), curvature });
+      if (memory.length > MEMORY) memory.shift();
+      eased = nextEased;
+    }
     point = next;
-    eased = nextEased;
   }
 }
 
@@ -221,7 +251,7 @@ function direction(gradient: Float64Array, eased: Float64Array, memory: readonly
 /** A point far enough below, halving the step until there is one; undefined where rounding hides any. */
 function search(problem: Problem, from: Point, along: Float64Array): Point | undefined {
   const slope = dot(from.gradient, along);
-  const rounding = 10 * Number.EPSILON * Math.abs(from.objective);
+  const hidden = 1e-10 * Math.abs(from.objective);
   for (let length = 1; length > 1e-10; length /= 2) {
     const weights = from.weights.slice();
     addTimes(weights, length, along);
@@ -229,7 +259,7 @@ function search(problem: Problem, from: Point, along: Float64Array): Point | und
     const enough = from.objective + 1e-4 * length * slope;
     if (point.objective <= enough) return point;
     // Near the minimum the objective no longer tells: a smaller slope does.
-    if (point.objective <= enough + rounding && Math.abs(dot(point.gradient, along)) < -slope) return point;
+    if (point.objective <= enough + hidden && Math.abs(dot(point.gradient, along)) < -slope) return point;
   }
   return undefined;
 }
@@ -253,6 +283,10 @@ function dot(a: Float64Array, b: Float64Array): number {
   let sum = 0;
   for (let i = 0; i < a.length; i++) sum += a[i]! * b[i]!;
   return sum;
+}
+
+function sum(a: Float64Array): number {
+  return a.reduce((total, value) => total + value, 0);
 }
 
 function norm(a: Float64Array): number {

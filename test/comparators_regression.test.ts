@@ -126,7 +126,7 @@ test('two clusters fall to their classes; one class alone is a free head', () =>
   const rows = { values: Float64Array.of(-2, -1, 1, 2), width: 1, labels: Uint32Array.of(1, 1, 0, 0) };
   const head = softmaxRegression(rows, 3);
   assert.deepEqual(predictedClasses(rows, head), rows.labels);
-  assert.ok(head.weight[0]! > 0 && Math.abs(head.weight[0]! + head.weight[1]!) < 1e-6);
+  assert.ok(head.weight[0]! > 0 && Math.abs(head.weight[0]! + head.weight[1]!) < 1e-4);
   assert.ok(head.bias[2]! < head.bias[0]!);
   const alone = softmaxRegression({ ...rows, labels: rows.labels.map(() => 0) }, 1);
   assert.deepEqual([alone.weight[0], alone.bias[0], alone.loss, alone.steps], [0, 0, 0, 0]);

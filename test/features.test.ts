@@ -131,10 +131,20 @@ test('of a head of several layers the first, of a network that names its feature
   const { network: later } = networkOf({ ...deep, features: 'second.weight' });
   using second = later;
   assert.equal((await networkFeatures(second, examples)).features.width, 5);
-  const { network: tasked } = networkOf(withTaskHead(tinyNet, 3));
+  const body = (classes: number): Architecture => ({
+    name: 'body',
+    input: [8, 8, 1],
+    classes,
+    module: chain(flattenLayer(), ['first', linearLayer(64, 5)], reluLayer(), [
+      'second',
+      linearLayer(5, classes),
+    ]),
+    head: ['second.weight', 'second.bias'],
+  });
+  const { network: tasked } = networkOf(withTaskHead(body, 3));
   using withBody = tasked;
   const { features, logits } = await networkFeatures(withBody, examples);
-  assert.deepEqual([features.width, logits.width], [6, 3]);
+  assert.deepEqual([features.width, logits.width], [5, 3]);
 });
 
 test('a network without a head has no features', async () => {
