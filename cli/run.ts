@@ -73,9 +73,13 @@ async function run(path: string, options: RunOptions): Promise<void> {
       warn('No trial is whole, so there are no results.');
       return;
     }
-    await writeOutput(join(folder, 'results.json'), `${JSON.stringify(results, null, 1)}\n`);
-    const files = await writeReport(results, folder);
-    printResult(options, results, () => `${describeResults(results)}\nWrote ${files.join(', ')}`);
+    const resultsFile = join(folder, 'results.json');
+    await writeOutput(resultsFile, `${JSON.stringify(results, null, 1)}\n`);
+    await writeReport(results, folder);
+    printResult(options, results, () => {
+      const page = join(folder, 'report.html');
+      return `${describeResults(results)}\nWrote ${resultsFile}, ${page}, and tables and figures beside them`;
+    });
   } finally {
     opened?.dispose();
   }
