@@ -209,6 +209,10 @@ test('an early stop comes at once where a source is far ahead, and never at a ti
   const settings = { blocks: 4, level: 0.95, looks: 10 };
   const early = decideEarly(look(values, 4, stream), settings);
   assert.ok(early.stop && early.source === 1 && early.probability > 0.995);
+  const near = look([values[0]!, values[0]!.map((value, b) => value + 0.01 * (b + 1))], 4, stream);
+  const [once, often] = [1, 50].map((looks) => decideEarly(near, { ...settings, looks }));
+  assert.ok(once!.probability > 0.95 && once!.probability < 0.999, `${once!.probability}`);
+  assert.deepEqual([once!.stop, often!.stop], [true, false], 'many looks ask for more');
   const tied = decideEarly(look([values[0]!, values[0]!], 4, stream), settings);
   assert.deepEqual(tied, { stop: false, source: 0, probability: 0.5 });
   assert.ok(!decideEarly(look(values, 1, stream), { ...settings, blocks: 1 }).stop);
