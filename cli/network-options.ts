@@ -1,4 +1,4 @@
-import { resolve } from 'node:path';
+import { isAbsolute, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { type Command, Option } from 'commander';
 import { FathomError, type Gpu, Random } from '../engine/index.ts';
@@ -91,9 +91,9 @@ export async function architectureMaker(
       fix: `Take one of ${Object.keys(networks).join(', ')}, or name a file that exports one`,
     });
   }
-  const path = resolve(folder, net);
+  const path = isAbsolute(net) ? net : join(folder, net);
   await readInput(path);
-  const { default: exported } = await import(pathToFileURL(path).href);
+  const { default: exported } = await import(pathToFileURL(resolve(path)).href);
   const make = typeof exported === 'function' ? exported : () => exported;
   const made = make({ classes: 10, stem: 'cifar' });
   if (typeof made?.module?.apply === 'function' && Array.isArray(made.input)) return make;

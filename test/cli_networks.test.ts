@@ -81,7 +81,7 @@ test('nets lists every network with parameters, multiply-adds and memory', async
   assert.equal(find('resnet18', 'cifar').parameters, 11_173_962);
   assert.ok(Math.abs(find('resnet18', 'imagenet').multiplyAdds / 1.814e9 - 1) < 0.01);
   assert.equal(find('cnn', 'cifar').multiplyAdds, 28 * 28 * 8 * 25 + 14 * 14 * 16 * 8 * 25 + 784 * 10);
-  assert.equal(networks.length, 16);
+  assert.equal(networks.length, 17);
   for (const each of networks) assert.ok(each.fisherBytes > 0 && each.trainingBytes > 0, each.net);
 });
 
