@@ -26,6 +26,13 @@ export interface ImageSet<P extends Pixels = Uint8Array> {
   classes: number;
   /** What {@link hashImages} gives; sets made by hand may lack it. */
   hash?: string;
+  /** By channel: networks see (value - mean) / deviation; bytes are divided by 255 first. */
+  scale?: ChannelScale;
+}
+
+export interface ChannelScale {
+  mean: readonly number[];
+  deviation: readonly number[];
 }
 
 /** The two sets of images that MNIST and its like come in. */
@@ -96,13 +103,45 @@ function gather(
 ): Float32Array {
   const size = images.height * images.width * images.channels;
   const values = into ?? new Float32Array(positions.length * size);
+  const { channels, scale } = images;
   let to = 0;
   for (const position of positions) {
     const image = imageAt(images, at(index, position));
     const full = image instanceof Uint8Array ? 255 : 1;
-    for (let i = 0; i < size; i++) values[to++] = image[i]! / full;
+    if (scale) {
+      for (let i = 0; i < size; i++) {
+        const channel = i % channels;
+        values[to++] = (image[i]! / full - scale.mean[channel]!) / scale.deviation[channel]!;
+      }
+    } else for (let i = 0; i < size; i++) values[to++] = image[i]! / full;
   }
   return values;
+}
+
+/** Images that are looked at for {@link channelScale}, spread evenly over a set. */
+const MOST_SCALED = 10_000;
+
+/** Mean and standard deviation of each channel over a set, of bytes as shares of 255; a flat channel has deviation 1. */
+export function channelScale(images: ImageSet<Pixels>): ChannelScale {
+  const { channels, count } = images;
+  const looked = Math.min(count, MOST_SCALED);
+  const [sums, squares] = [new Float64Array(channels), new Float64Array(channels)];
+  for (let n = 0; n < looked; n++) {
+    const image = imageAt(images, Math.floor((n * count) / looked));
+    const full = image instanceof Uint8Array ? 255 : 1;
+    for (let i = 0; i < image.length; i++) {
+      const value = image[i]! / full;
+      sums[i % channels]! += value;
+      squares[i % channels]! += value * value;
+    }
+  }
+  const values = looked * images.height * images.width;
+  const mean = Array.from(sums, (sum) => sum / values);
+  const deviation = Array.from(
+    squares,
+    (sum, c) => Math.sqrt(Math.max(0, sum / values - mean[c]! ** 2)) || 1,
+  );
+  return { mean, deviation };
 }
 
 /** The values of one image of a set, HWC, as they are stored: bytes or floats. Not to be written to. */

@@ -1,4 +1,6 @@
 export {
+  type ChannelScale,
+  channelScale,
   checkLabels,
   type DataSet,
   type Examples,

@@ -6,6 +6,7 @@ import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import {
+  channelScale,
   checkLabels,
   gatherImages,
   gatherLabels,
@@ -227,4 +228,29 @@ test('a data file that cannot be read is refused', async () => {
   } finally {
     await rm(folder, { recursive: true });
   }
+});
+
+test('a scale brings every channel to mean 0 and deviation 1, a flat one to 0', () => {
+  const pixels = Float32Array.from({ length: 40 * 12 }, (_, i) =>
+    i % 3 === 2 ? 0.5 : (i % 7) * (1 + (i % 3)),
+  );
+  const set: ImageSet<Float32Array> = {
+    ...{ name: 'made', count: 40, height: 2, width: 2, channels: 3, pixels, classes: 1 },
+    labels: new Uint32Array(40),
+  };
+  const scale = channelScale(set);
+  const positions = Uint32Array.from({ length: 40 }, (_, i) => i);
+  const seen = gatherImages(
+    { images: { ...set, scale }, index: positions, labels: set.labels as Uint32Array },
+    positions,
+  );
+  for (let channel = 0; channel < 3; channel++) {
+    const values = Array.from(seen).filter((_, i) => i % 3 === channel);
+    const mean = values.reduce((a, b) => a + b, 0) / values.length;
+    const variance = values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / values.length;
+    assert.ok(Math.abs(mean) < 1e-6);
+    assert.ok(Math.abs(variance - (channel === 2 ? 0 : 1)) < 1e-6);
+  }
+  const bytes = { ...set, pixels: Uint8Array.from(pixels, (value) => value * 10) };
+  assert.ok(Math.abs(channelScale(bytes).mean[2]! - 5 / 255) < 1e-12);
 });

@@ -11,10 +11,10 @@ const SETTINGS: Readonly<Record<string, Fields>> = {
   mnist: { network: { name: 'cnn', taskHead: true } },
   'fashion-mnist': { network: { name: 'cnn', taskHead: true } },
   quickdraw: { network: { name: 'cnn', taskHead: true } },
-  cifar10: { network: { name: 'cnn3' }, training: { epochs: 5 } },
-  cifar100: { network: { name: 'cnn3' }, training: { epochs: 5 } },
+  cifar10: { network: { name: 'cnn3' }, standardise: true, training: { epochs: 5 } },
+  cifar100: { network: { name: 'cnn3' }, standardise: true, training: { epochs: 5 } },
   emoji: { network: { name: 'cnn3' }, training: { epochs: 15 } },
-  imagenet: { network: { name: 'resnet18', stem: 'imagenet' } },
+  imagenet: { network: { name: 'resnet18', stem: 'imagenet' }, standardise: true },
   scenes: { network: { name: 'taskonomy_conv' }, training: { epochs: 10 }, fisher: { samples: 100 } },
   taskonomy: { network: { name: 'taskonomy_conv', stem: 'imagenet' }, training: { epochs: 10 } },
 };

@@ -109,6 +109,10 @@ export const studySchema = z
       .describe('tasks that are known: see fathom tasks --help'),
     data: z.record(z.string(), dataSpec).default({}).describe('data sets by name'),
     tasks: z.array(taskSpec).default([]),
+    standardise: z
+      .boolean()
+      .default(false)
+      .describe("take off each channel's mean over the training set's images, and divide by its deviation"),
     splits: splitsSpec.prefault({}).describe('images drawn for each split of a task, before balancing'),
     training,
     fisher,

@@ -1,10 +1,10 @@
-import type { Task } from '../../data/index.ts';
+import { type ChannelScale, channelScale, type Examples, type Task } from '../../data/index.ts';
 import { FathomError, type Gpu } from '../../engine/index.ts';
 import type { Architecture } from '../../models/index.ts';
 import { decideEarly } from '../statistics/index.ts';
 import { LocalExecutor } from './executor.ts';
 import { type Pair, StudyGraph, type StudyPlan } from './graph.ts';
-import type { Job } from './job.ts';
+import { hashOf, type Job } from './job.ts';
 import type { DistanceValues } from './measures.ts';
 import type { StudyResults } from './results.ts';
 import { type Failure, Scheduler, type StudyProgress } from './scheduler.ts';
@@ -39,9 +39,31 @@ export function planStudy(
   }
   const taskHashes = tasks.map(({ name, hash }) => {
     if (hash === undefined) throw new Error(`the task ${name} has no hash`);
-    return hash;
+    return study.standardise ? hashOf({ hash, standardise: true }) : hash;
   });
-  return { study, tasks, taskHashes, architecture };
+  return { study, tasks: study.standardise ? standardised(tasks) : tasks, taskHashes, architecture };
+}
+
+/** Images scaled channel by channel to mean 0 and deviation 1 over the set that training images come from. */
+function standardised(tasks: readonly Task[]): Task[] {
+  const scales = new Map<unknown, ChannelScale>();
+  return tasks.map((task) => {
+    const from = task.train.images;
+    const scale = scales.get(from) ?? channelScale(from);
+    scales.set(from, scale);
+    const scaled = (examples: Examples): Examples => ({
+      ...examples,
+      images: { ...examples.images, scale },
+      // A network that gives its own image is to give it as it is.
+      targets: examples.targets ?? (task.classes === 0 ? examples.images : undefined),
+    });
+    return {
+      ...task,
+      train: scaled(task.train),
+      validation: scaled(task.validation),
+      test: scaled(task.test),
+    };
+  });
 }
 
 function checkImages({ name, train, classes }: Task, { name: network, input, target }: Architecture): void {
