@@ -26,16 +26,6 @@ export async function checkFolder(folder: string, names: readonly string[]): Pro
   for (const name of names) await checkWritable(join(folder, name));
 }
 
-/** @throws FathomError `exists` where there is a file at `path` */
-export async function refuseExisting(path: string): Promise<void> {
-  if (!(await stat(path).catch(() => undefined))) return;
-  throw new FathomError({
-    code: 'exists',
-    message: `There is a file ${path}`,
-    fix: 'Move it away, or name another folder with --out',
-  });
-}
-
 /** Writes a file under another name beside it first, so that `path` never holds part of it. */
 export async function writeOutput(path: string, content: Uint8Array | string): Promise<void> {
   const temporary = temporaryName(path);

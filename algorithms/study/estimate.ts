@@ -1,10 +1,9 @@
-import type { Examples } from '../../data/index.ts';
 import { type Gpu, Random } from '../../engine/index.ts';
 import { Network } from '../../models/index.ts';
 import { diagonalFisher } from '../fisher.ts';
 import { defaultBudget, fisherBytes, trainingBytes } from '../memory.ts';
 import { train } from '../train.ts';
-import type { StudyGraph } from './graph.ts';
+import { firstOf, type StudyGraph } from './graph.ts';
 import type { Job, JobKind } from './job.ts';
 import type { Store } from './store.ts';
 import { allJobs } from './study.ts';
@@ -78,8 +77,4 @@ async function timePasses(
   );
   const fisher = await seconds(() => diagonalFisher(network, chunk));
   return { training: training / some.train.index.length, fisher: fisher / chunk.index.length };
-}
-
-function firstOf(examples: Examples, count: number): Examples {
-  return { ...examples, index: examples.index.slice(0, count), labels: examples.labels.slice(0, count) };
 }

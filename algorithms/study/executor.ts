@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto';
-import type { Examples, Task } from '../../data/index.ts';
+import type { Task } from '../../data/index.ts';
 import { FathomError, type Gpu, Random } from '../../engine/index.ts';
 import { type Architecture, initialState, Network } from '../../models/index.ts';
 import type { Estimator, Reduction } from '../estimators.ts';
 import { evaluate } from '../evaluate.ts';
 import { fishersOf } from '../fisher.ts';
 import { type TrainingOptions, train } from '../train.ts';
-import type { StudyPlan } from './graph.ts';
+import { firstOf, type StudyPlan } from './graph.ts';
 import type { Job, JobResult, Json } from './job.ts';
 import { distanceResult, featuresResult, type Place, scoresResult } from './measures.ts';
 import {
@@ -194,10 +194,6 @@ export class LocalExecutor implements Executor, Disposable {
 function where({ opened, runtime }: Gpu): Place & Record<string, Json> {
   const { label, driver, kind } = opened;
   return { adapter: { label, driver, kind }, runtime: runtime.version };
-}
-
-function firstOf(examples: Examples, count: number): Examples {
-  return { ...examples, index: examples.index.slice(0, count), labels: examples.labels.slice(0, count) };
 }
 
 /** Of the values that all tasks of a trial begin with: all but the head's. */

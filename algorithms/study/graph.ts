@@ -1,4 +1,4 @@
-import type { Task } from '../../data/index.ts';
+import type { Examples, Task } from '../../data/index.ts';
 import { type Architecture, parameterCount } from '../../models/index.ts';
 import { comparators } from '../comparators/index.ts';
 import { hashOf, type Job, type Json, makeJob } from './job.ts';
@@ -227,6 +227,10 @@ export class StudyGraph {
 /** The examples of a task that Fishers are taken on. */
 export function splitOf(study: Study, task: Task): Task['test'] {
   return task[study.fisher.split];
+}
+
+export function firstOf(examples: Examples, count: number): Examples {
+  return { ...examples, index: examples.index.slice(0, count), labels: examples.labels.slice(0, count) };
 }
 
 /** [from, to) of as many parts of almost one size. */
