@@ -15,7 +15,11 @@ const SETTINGS: Readonly<Record<string, Fields>> = {
   cifar100: { network: { name: 'cnn3' }, standardise: true, training: { epochs: 5 } },
   emoji: { network: { name: 'cnn3' }, training: { epochs: 15 } },
   imagenet: { network: { name: 'resnet18', stem: 'imagenet' }, standardise: true },
-  scenes: { network: { name: 'taskonomy_conv' }, training: { epochs: 10 }, fisher: { samples: 100 } },
+  scenes: {
+    network: { name: 'taskonomy_conv' },
+    training: { epochs: 8, batch: 16 },
+    fisher: { samples: 100 },
+  },
   taskonomy: { network: { name: 'taskonomy_conv', stem: 'imagenet' }, training: { epochs: 10 } },
 };
 
