@@ -1,6 +1,4 @@
-import { CholeskyDecomposition, Matrix } from 'ml-matrix';
-
-/** Products of matrices in flat float64 arrays, rows first: several times as fast as those of a matrix class. */
+/** Matrices here are flat arrays, rows first: several times as fast as a class with a method for each entry. */
 export type Values = Float32Array | Float64Array;
 
 /** X X^T [count, count] of rows [count, width]; its lower triangle alone is filled in. */
@@ -94,21 +92,46 @@ export function transposedTimes(
   return result;
 }
 
-/** Rows of the lower triangular L with L L^T = scale * products + ridge; of `products` the lower triangle is read. */
-export function choleskyRows(
-  products: Float64Array,
-  size: number,
-  scale: number,
-  ridge: number,
-): Float64Array[] {
-  const matrix = new Matrix(size, size);
+/**
+ * Cholesky's factor of `matrix` + ridge in its place: rows of the lower triangular L with L L^T equal to it. Reads the
+ * lower triangle; what is above the diagonal is left as it was. A pivot that rounding has made negative becomes NaN.
+ */
+export function factorise(matrix: Float64Array, size: number, ridge: number): Float64Array {
   for (let i = 0; i < size; i++) {
+    const row = i * size;
     for (let j = 0; j <= i; j++) {
-      const entry = scale * products[i * size + j]! + (i === j ? ridge : 0);
-      matrix.set(i, j, entry);
-      matrix.set(j, i, entry);
+      const other = j * size;
+      // Four sums side by side: one alone would wait for itself at every step.
+      let [p, q, r, s] = [0, 0, 0, 0];
+      let k = 0;
+      for (; k + 3 < j; k += 4) {
+        p += matrix[row + k]! * matrix[other + k]!;
+        q += matrix[row + k + 1]! * matrix[other + k + 1]!;
+        r += matrix[row + k + 2]! * matrix[other + k + 2]!;
+        s += matrix[row + k + 3]! * matrix[other + k + 3]!;
+      }
+      for (; k < j; k++) p += matrix[row + k]! * matrix[other + k]!;
+      const rest = matrix[row + j]! - (p + q + (r + s));
+      matrix[row + j] = i === j ? Math.sqrt(rest + ridge) : rest / matrix[other + j]!;
     }
   }
-  const { lowerTriangularMatrix } = new CholeskyDecomposition(matrix);
-  return Array.from({ length: size }, (_, i) => Float64Array.from(lowerTriangularMatrix.getRow(i)));
+  return matrix;
+}
+
+/** Divides each column of `vectors` [size, count] by L L^T, in its place. */
+export function divideBy(factor: Float64Array, size: number, vectors: Float64Array, count: number): void {
+  const take = (from: number, times: number, to: number) => {
+    for (let c = 0; c < count; c++) vectors[to * count + c]! -= times * vectors[from * count + c]!;
+  };
+  const shrink = (i: number) => {
+    for (let c = 0; c < count; c++) vectors[i * count + c]! /= factor[i * size + i]!;
+  };
+  for (let i = 0; i < size; i++) {
+    for (let j = 0; j < i; j++) take(j, factor[i * size + j]!, i);
+    shrink(i);
+  }
+  for (let i = size - 1; i >= 0; i--) {
+    shrink(i);
+    for (let j = 0; j < i; j++) take(i, factor[i * size + j]!, j);
+  }
 }

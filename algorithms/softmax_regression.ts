@@ -1,5 +1,5 @@
 import { FathomError } from '../engine/index.ts';
-import { choleskyRows, gram, timesTransposed, transposed, transposedTimes } from './dense.ts';
+import { divideBy, factorise, gram, timesTransposed, transposed, transposedTimes } from './dense.ts';
 import type { LabelledRows } from './features.ts';
 
 export interface SoftmaxRegressionOptions {
@@ -26,7 +26,7 @@ const MOST_STEPS = 1000;
 /** Steps L-BFGS remembers. */
 const MEMORY = 20;
 /** How many times the curvature may grow or shrink before a preconditioner is made anew. */
-const STALE = 4;
+const STALE = 30;
 
 /**
  * Softmax regression on frozen features in float64, from zero weights, by L-BFGS preconditioned with the samples'
@@ -144,8 +144,8 @@ class Problem {
 class Preconditioner {
   /** C^(1/2) Z */
   private readonly scaled: Float64Array;
-  /** Of Z^T C Z; of C^(1/2) Z Z^T C^(1/2), for Woodbury's identity, where that is far smaller. */
-  private readonly factor: Float64Array[];
+  /** Of Z^T C Z; of C^(1/2) Z Z^T C^(1/2), for Woodbury's identity, where that is smaller. */
+  private readonly factor: Float64Array;
   private readonly ridge: number;
   private readonly isWide: boolean;
   private readonly total: number;
@@ -158,11 +158,11 @@ class Preconditioner {
     this.total = sum(curvature);
     this.scaled = z.map((value, i) => value * Math.sqrt(curvature[Math.floor(i / row)]!));
     this.ridge = Math.max(decay, 1e-12 * dot(this.scaled, this.scaled));
-    this.isWide = row > 2 * samples;
+    this.isWide = row > samples;
     const products = this.isWide
       ? gram(this.scaled, samples, row)
       : gram(transposed(this.scaled, samples, row), row, samples);
-    this.factor = choleskyRows(products, this.isWide ? samples : row, 1, this.ridge);
+    this.factor = factorise(products, this.isWide ? samples : row, this.ridge);
   }
 
   /** Whether the curvature at a point is of another size than where this was made. */
@@ -174,15 +174,15 @@ class Preconditioner {
   divide(gradient: Float64Array): Float64Array {
     const { scaled, factor, ridge } = this;
     const { classes, row, samples } = this.problem;
-    const result = gradient.slice();
     if (!this.isWide) {
-      for (let c = 0; c < classes; c++) divide(factor, result.subarray(c * row, (c + 1) * row));
-      return result;
+      const columns = transposed(gradient, classes, row);
+      divideBy(factor, row, columns, classes);
+      return transposed(columns, row, classes);
     }
-    const inner = timesTransposed(gradient, classes, scaled, samples, row);
-    for (let c = 0; c < classes; c++) divide(factor, inner.subarray(c * samples, (c + 1) * samples));
-    const spanned = transposedTimes(transposed(inner, classes, samples), classes, scaled, row);
-    return result.map((value, i) => (value - spanned[i]!) / ridge);
+    const inner = timesTransposed(scaled, samples, gradient, classes, row);
+    divideBy(factor, samples, inner, classes);
+    const spanned = transposedTimes(inner, classes, scaled, row);
+    return gradient.map((value, i) => (value - spanned[i]!) / ridge);
   }
 }
 
@@ -262,21 +262,6 @@ function search(problem: Problem, from: Point, along: Float64Array): Point | und
     if (point.objective <= enough + hidden && Math.abs(dot(point.gradient, along)) < -slope) return point;
   }
   return undefined;
-}
-
-/** Divides a vector by L L^T in its place. */
-function divide(factor: readonly Float64Array[], vector: Float64Array): void {
-  for (const [i, row] of factor.entries()) {
-    let value = vector[i]!;
-    for (let j = 0; j < i; j++) value -= row[j]! * vector[j]!;
-    vector[i] = value / row[i]!;
-  }
-  for (let i = factor.length - 1; i >= 0; i--) {
-    const row = factor[i]!;
-    const value = vector[i]! / row[i]!;
-    vector[i] = value;
-    for (let j = 0; j < i; j++) vector[j]! -= value * row[j]!;
-  }
 }
 
 function dot(a: Float64Array, b: Float64Array): number {

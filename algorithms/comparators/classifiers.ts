@@ -20,7 +20,7 @@ export function probeAccuracy(rows: LabelledRows, folds = FOLDS, decay = 1e-2): 
   for (let part = 0; part < parts; part++) {
     const numbered = { ...rows, labels: of };
     const left = selected(numbered, (n) => fold[n] === part);
-    // What is classified how has settled long before the last digits of the weights have.
+    // Accuracy has all but settled long before the last digits of the weights have.
     const options = { decay, tolerance: 1e-3 };
     try {
       const head = softmaxRegression(

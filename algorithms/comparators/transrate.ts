@@ -1,4 +1,4 @@
-import { choleskyRows, gram, transposed } from '../dense.ts';
+import { factorise, gram, transposed } from '../dense.ts';
 import type { LabelledRows } from '../features.ts';
 import { classesOf, ONE_CLASS, type Score, unscored } from './score.ts';
 
@@ -39,6 +39,12 @@ function codingRate(rows: Float64Array, samples: number, width: number, epsilon:
     size,
     bySamples ? width : samples,
   );
-  const factor = choleskyRows(products, size, 1 / (samples * epsilon), 1);
-  return factor.reduce((rate, row, i) => rate + Math.log(row[i]!), 0);
+  const factor = factorise(
+    products.map((value) => value / (samples * epsilon)),
+    size,
+    1,
+  );
+  let rate = 0;
+  for (let i = 0; i < size; i++) rate += Math.log(factor[i * size + i]!);
+  return rate;
 }
