@@ -174,6 +174,9 @@ test('what cannot be scored says why', () => {
   none(regularisedHScore(zero), /constant/);
   // Three features that are constant but for rounding.
   none(hScore({ ...toy, values: toy.values.map(() => 0.1) }), /constant/);
+  const naming = { ...toy, values: toy.values.map((_, k) => +(k % 3 === Math.floor(k / 3) % 3)) };
+  none(logMe(naming, 'tll'), /fitted exactly/);
+  assert.ok(logMe(naming).value! > 0);
   const few = { values: toy.values.slice(0, 12), width: 4, labels: Uint32Array.of(0, 1, 0) };
   none(hScore(few), /3 samples span no more dimensions/);
   none(neighbourAccuracy(few), /no 5 neighbours/);
