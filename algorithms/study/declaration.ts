@@ -17,7 +17,7 @@ const SETTINGS: Readonly<Record<string, Fields>> = {
   imagenet: { network: { name: 'resnet18', stem: 'imagenet' }, standardise: true },
   scenes: {
     network: { name: 'taskonomy_conv' },
-    training: { epochs: 8, batch: 16 },
+    training: { epochs: 10, batch: 16, learningRate: 5e-4 },
     fisher: { samples: 100 },
   },
   taskonomy: { network: { name: 'taskonomy_conv', stem: 'imagenet' }, training: { epochs: 10 } },
