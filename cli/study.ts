@@ -1,9 +1,10 @@
+import { createHash } from 'node:crypto';
 import { dirname, join, resolve } from 'node:path';
 import envPaths from 'env-paths';
 import { parseStudy, planStudy, type Study, type StudyPlan } from '../algorithms/index.ts';
 import { buildTasks, openData, type Task } from '../data/index.ts';
 import type { Gpu } from '../engine/index.ts';
-import { withTaskHead } from '../models/index.ts';
+import { networks, withTaskHead } from '../models/index.ts';
 import { readInput } from './files.ts';
 import { architectureMaker } from './network-options.ts';
 
@@ -32,11 +33,14 @@ export async function openStudy(
   const study = await readStudy(path);
   const tasks = await studyTasks(study, path, options);
   const { name, stem, taskHead } = study.network;
-  const make = await architectureMaker(name, dirname(resolve(path)));
+  const folder = dirname(resolve(path));
+  const make = await architectureMaker(name, folder);
   const { images } = tasks[0]!.train;
   const input = [images.height, images.width, images.channels] as const;
   const plain = (classes: number) => make({ classes, stem, input });
-  return planStudy(study, tasks, (classes) =>
-    taskHead && classes > 0 ? withTaskHead(plain, classes) : plain(classes),
-  );
+  const architecture = (classes: number) =>
+    taskHead && classes > 0 ? withTaskHead(plain, classes) : plain(classes);
+  const file = Object.hasOwn(networks, name) ? undefined : await readInput(resolve(folder, name));
+  const hash = file && createHash('sha256').update(file).digest('hex');
+  return planStudy(study, tasks, architecture, hash);
 }

@@ -136,6 +136,36 @@ test('training goes on from its checkpoint', async () => {
   assert.ok(!(await readdir(join(folder, 'train'))).some((name) => name.endsWith('.checkpoint')));
 });
 
+test('a lost device is opened again and training goes on from its checkpoint, with the same bytes', async () => {
+  let opened = 0;
+  let doomed: Gpu | undefined;
+  const { results, lines, done } = await run(tinyPlan(), newFolder(), {
+    checkpointEvery: 0,
+    async open() {
+      doomed = await Gpu.create();
+      opened++;
+      return doomed;
+    },
+    onProgress({ label, work }) {
+      // In the second epoch of the first training.
+      if (opened === 1 && label === 'train stripes 2, trial 1' && work > 60) doomed!.device.destroy();
+    },
+  });
+  assert.equal(opened, 2);
+  assert.ok(
+    lines.some((line) => /device was lost.*it is tried again$/.test(line)),
+    lines.join(),
+  );
+  assert.equal(JSON.stringify(results), JSON.stringify(whole.results));
+  assert.deepEqual(done.toSorted(), whole.done.toSorted());
+});
+
+test('another file for the network makes other jobs, though its tensors have the same names and shapes', () => {
+  const plan = tinyPlan();
+  const key = (networkFile?: string) => new StudyGraph({ ...plan, networkFile }).train(0, 0).key;
+  assert.equal(new Set([key(), key('a'), key('b')]).size, 3);
+});
+
 test('a further task costs one training a trial and the passes it is part of, and leaves the rest as it was', async () => {
   const folder = newFolder();
   const before = await run(tinyPlan({}, tinyTasks([3, 4])), folder);

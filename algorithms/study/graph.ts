@@ -11,6 +11,8 @@ export interface StudyPlan {
   /** By task: hash of what it is trained and measured on. */
   taskHashes: readonly string[];
   architecture: (classes: number) => Architecture;
+  /** SHA-256 of the file that the network comes from, where it is none of Fathom's own: what is in it makes results. */
+  networkFile?: string;
 }
 
 /** One source on one target in one trial. */
@@ -71,7 +73,8 @@ export class StudyGraph {
     const { study, tasks, taskHashes } = this.plan;
     const { training } = study;
     const { name, train, classes } = tasks[task]!;
-    const network = hashOf(describe(this.plan.architecture(classes)));
+    const { architecture, networkFile } = this.plan;
+    const network = hashOf({ ...describe(architecture(classes)), ...(networkFile && { file: networkFile }) });
     const again = copy === 0 ? '' : ' again';
     return makeJob(
       'train',
@@ -247,7 +250,7 @@ function doubling(blocks: number): number[] {
 }
 
 /** What makes two architectures the same for a study: names, shapes and order of tensors, input and head. */
-function describe({ name, input, target, head, module }: Architecture): Json {
+function describe({ name, input, target, head, module }: Architecture): Readonly<Record<string, Json>> {
   const tensors = module.tensors.map((spec) => [spec.name, [...spec.shape], spec.kind]);
   return { name, input: [...input], target: target ? [...target] : null, head: [...head], tensors };
 }

@@ -18,6 +18,8 @@ export interface Failure {
 export interface SchedulerOptions {
   store: Store;
   executor: Executor;
+  /** Images of all jobs that may come, for progress. */
+  total: number;
   onProgress?: (progress: StudyProgress) => void;
   /** Told of each job done here; not of those whose results were there. */
   onDone?: (job: Job) => void;
@@ -40,9 +42,6 @@ export class Scheduler {
   private work = 0;
 
   constructor(private readonly options: SchedulerOptions) {}
-
-  /** Images of all jobs that will come, for progress. */
-  total = 0;
 
   /** Does some jobs, given so that each stands after those it needs. */
   async run(jobs: Iterable<Job>): Promise<void> {
@@ -109,6 +108,7 @@ export class Scheduler {
   }
 
   private report(job: Job, images: number): void {
-    this.options.onProgress?.({ label: job.label, work: this.work + images, total: this.total });
+    const { onProgress, total } = this.options;
+    onProgress?.({ label: job.label, work: this.work + images, total });
   }
 }

@@ -12,11 +12,16 @@ import type { Study } from './schema.ts';
 import type { Store } from './store.ts';
 import { summarise } from './summary.ts';
 
-/** Puts a study's declaration together with its tasks. */
+/**
+ * Puts a study's declaration together with its tasks.
+ * @param networkFile see {@link StudyPlan}
+ * @throws FathomError `too-few-tasks`, `same-name`, `unfit-images`, `unfit-network`
+ */
 export function planStudy(
   study: Study,
   tasks: readonly Task[],
   architecture: (classes: number) => Architecture,
+  networkFile?: string,
 ): StudyPlan {
   if (tasks.length < 2) {
     throw new FathomError({
@@ -41,7 +46,8 @@ export function planStudy(
     if (hash === undefined) throw new Error(`the task ${name} has no hash`);
     return study.standardise ? hashOf({ hash, standardise: true }) : hash;
   });
-  return { study, tasks: study.standardise ? standardised(tasks) : tasks, taskHashes, architecture };
+  const scaled = study.standardise ? standardised(tasks) : tasks;
+  return { study, tasks: scaled, taskHashes, architecture, networkFile };
 }
 
 /** Images scaled channel by channel to mean 0 and deviation 1 over the set that training images come from. */
@@ -112,8 +118,8 @@ export async function runStudy(options: RunOptions): Promise<RunResult> {
   const { plan, store, onProgress, onDone, warn = () => undefined } = options;
   const graph = new StudyGraph(plan);
   using executor = new LocalExecutor({ ...options, warn });
-  const scheduler = new Scheduler({ store, executor, onProgress, onDone });
-  scheduler.total = total(allJobs(graph));
+  const total = [...allJobs(graph).values()].reduce((sum, { work }) => sum + work, 0);
+  const scheduler = new Scheduler({ store, executor, total, onProgress, onDone });
   await scheduler.run(trainings(graph));
   const looked = await measureTargets(graph, scheduler);
   await scheduler.run(jobsAfter(graph, looked));
@@ -130,10 +136,6 @@ export function allJobs(graph: StudyGraph): Map<string, Job> {
     ...jobsAfter(graph, last),
   ];
   return new Map(jobs.map((job) => [job.key, job]));
-}
-
-function total(jobs: ReadonlyMap<string, Job>): number {
-  return [...jobs.values()].reduce((sum, { work }) => sum + work, 0);
 }
 
 function trainings(graph: StudyGraph): Job[] {
