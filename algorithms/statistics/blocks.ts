@@ -1,5 +1,5 @@
 import { FathomError, type Random, type Shape } from '../../engine/index.ts';
-import { type DistanceOptions, fisherDistance } from '../distance.ts';
+import { type DiagonalEntries, type DistanceOptions, fisherDistance } from '../distance.ts';
 import type { FisherDiagonal } from '../fisher.ts';
 
 export interface BlockOptions extends DistanceOptions {
@@ -55,6 +55,11 @@ export function blockDistances(
   return { distance, prefixes, replicates };
 }
 
+/** The Fisher on all blocks, in float64. */
+export function meanOfBlocks(blocks: readonly FisherDiagonal[]): DiagonalEntries {
+  return new BlockMean(blocks).of(new Uint8Array(blocks.length).fill(1));
+}
+
 /** The mean over blocks, each taken so many times, in memory that is used again. */
 class BlockMean {
   private readonly entries = new Map<string, { shape: Shape; data: Float64Array }>();
@@ -66,7 +71,7 @@ class BlockMean {
   }
 
   /** Valid until the next call. */
-  of(counts: ArrayLike<number>): { entries: ReadonlyMap<string, { shape: Shape; data: Float64Array }> } {
+  of(counts: ArrayLike<number>): DiagonalEntries {
     const taken = this.blocks.flatMap((block, b) => (counts[b]! > 0 ? [{ block, count: counts[b]! }] : []));
     const samples = taken.reduce((sum, { block, count }) => sum + count * block.samples, 0);
     for (const [name, { data }] of this.entries) {

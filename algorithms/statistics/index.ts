@@ -1,4 +1,4 @@
-export { type BlockDistances, type BlockOptions, blockDistances } from './blocks.ts';
+export { type BlockDistances, type BlockOptions, blockDistances, meanOfBlocks } from './blocks.ts';
 export {
   type BootstrapOptions,
   type Interval,

@@ -2,10 +2,10 @@ import type { Examples } from '../../data/index.ts';
 import { Random, type SafetensorsTensor } from '../../engine/index.ts';
 import type { Network } from '../../models/index.ts';
 import { type Comparator, comparators, type FisherPair, type SourceFacts } from '../comparators/index.ts';
-import { type DiagonalEntries, type DistanceOptions, distanceContributions } from '../distance.ts';
+import { type DistanceOptions, distanceContributions } from '../distance.ts';
 import { type LabelledRows, networkFeatures } from '../features.ts';
 import type { FisherDiagonal } from '../fisher.ts';
-import { blockDistances } from '../statistics/index.ts';
+import { blockDistances, meanOfBlocks } from '../statistics/index.ts';
 import type { Job, JobResult, Json } from './job.ts';
 import { fishersFrom } from './payloads.ts';
 
@@ -41,7 +41,7 @@ export function distanceResult(job: Job, inputs: Inputs): JobResult {
   const options = { ...given.options, headNames: given.head };
   const random = new Random(0).fork(given.stream);
   const found = blockDistances(source, target, { ...options, replicates: given.replicates, random });
-  const { layers } = distanceContributions(whole(source), whole(target), options);
+  const { layers } = distanceContributions(meanOfBlocks(source), meanOfBlocks(target), options);
   const values: DistanceValues = {
     distance: found.distance,
     prefixes: found.prefixes,
@@ -69,8 +69,8 @@ export function scoresResult(job: Job, inputs: Inputs): JobResult {
   const { test } = inputs.get(given.network)!.values as { test: { accuracy: number | null } };
   const facts: SourceFacts = { ...given.facts, accuracy: test.accuracy ?? undefined };
   const fishers: FisherPair = {
-    source: whole(blocksOf(given.source, inputs)),
-    target: whole(blocksOf(given.target, inputs)),
+    source: meanOfBlocks(blocksOf(given.source, inputs)),
+    target: meanOfBlocks(blocksOf(given.target, inputs)),
     head: given.head,
   };
   const score = (comparator: Comparator) => {
@@ -117,20 +117,6 @@ export async function featuresResult(
 
 function blocksOf(keys: readonly string[], inputs: Inputs): FisherDiagonal[] {
   return keys.flatMap((key) => fishersFrom(inputs.get(key)!));
-}
-
-/** The mean of Fishers, each weighted by its samples, in float64. */
-function whole(blocks: readonly FisherDiagonal[]): DiagonalEntries {
-  const samples = blocks.reduce((sum, block) => sum + block.samples, 0);
-  const entries = [...blocks[0]!.entries].map(([name, { shape, data }]) => {
-    const mean = new Float64Array(data.length);
-    for (const block of blocks) {
-      const values = block.entries.get(name)!.data;
-      for (let i = 0; i < mean.length; i++) mean[i]! += (block.samples / samples) * values[i]!;
-    }
-    return [name, { shape, data: mean }] as const;
-  });
-  return { entries: new Map(entries) };
 }
 
 /** Where the Fishers of a distance were measured. */
