@@ -237,5 +237,5 @@ ${tableOf(
 }
 
 function signed(value: number | null): string {
-  return value === null ? '–' : value.toFixed(2).replace('-', '−');
+  return value === null ? '–' : value.toFixed(2).replace(/^-(?!0\.00$)/, '−').replace('-', '');
 }
