@@ -237,5 +237,7 @@ ${tableOf(
 }
 
 function signed(value: number | null): string {
-  return value === null ? '–' : value.toFixed(2).replace(/^-(?!0\.00$)/, '−').replace('-', '');
+  if (value === null) return '–';
+  const digits = Math.abs(value).toFixed(2);
+  return value < 0 && Number(digits) > 0 ? `−${digits}` : digits;
 }
